@@ -1,0 +1,308 @@
+/* Sessions: connecting and reconnecting, what the server says unasked, notifications. */
+#include "runtime/postgres/connection.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/postgres/internal.h"
+
+#define CONNECT_TIMEOUT_MS 5000
+#define DEAD_PEER_TIMEOUT_MS 15000
+#define ANSWER_MARGIN_MS 5000 /* for the server to cancel a statement and say so */
+#define SERVER_VERSION_MIN 130000
+
+/* Names and values for PQconnectdbParams; numbers keep their text here. */
+typedef struct connect_params {
+  const char *names[16];
+  const char *values[16];
+  char texts[16][24];
+  size_t count;
+} connect_params;
+
+static void add_text(connect_params *params, const char *name, const char *value) {
+  params->names[params->count] = name;
+  params->values[params->count++] = value;
+}
+
+static void add_number(connect_params *params, const char *name, int64_t value) {
+  char *text = params->texts[params->count];
+  (void)snprintf(text, sizeof params->texts[0], "%" PRId64, value);
+  add_text(params, name, text);
+}
+
+static int64_t at_least(int64_t value, int64_t minimum) {
+  return value < minimum ? minimum : value;
+}
+
+/* libpq would quote the offending piece in its message, and that may be the password. */
+static bool check_conninfo(const char *conninfo, ls_error *error) {
+  if (!strchr(conninfo, '=') && strncmp(conninfo, "postgres://", 11) != 0 &&
+      strncmp(conninfo, "postgresql://", 13) != 0)
+    return true; /* a database's name */
+  PQconninfoOption *parts = PQconninfoParse(conninfo, NULL);
+  if (!parts)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                        "not a PostgreSQL connection string (not shown, it may hold a password)");
+  bool is_good = true;
+  for (PQconninfoOption *part = parts; part->keyword; part++) {
+    /* The rest of a password with an @ in it. A leading @ is an abstract socket. */
+    if (strcmp(part->keyword, "host") == 0 && part->val && part->val[0] &&
+        strchr(part->val + 1, '@'))
+      is_good = false;
+  }
+  PQconninfoFree(parts);
+  if (!is_good)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                        "the connection string has an @ in its host: write %%40 for an @ in the "
+                        "password");
+  return true;
+}
+
+static void log_notice(void *arg, const PGresult *notice) {
+  (void)arg;
+  const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+  if (!severity || !text)
+    return;
+  if (strcmp(severity, "WARNING") == 0 || strcmp(severity, "FATAL") == 0)
+    LS_WARN("postgres says", LS_STR("severity", severity), LS_STR("text", text));
+  else
+    LS_DEBUG("postgres says", LS_STR("severity", severity), LS_STR("text", text));
+}
+
+static bool set_timeouts(ls_pg_connection *connection, ls_error *error) {
+  const struct {
+    const char *name;
+    int64_t value_ms;
+  } settings[] = {
+      {"statement_timeout", connection->options.statement_timeout_ms},
+      {"lock_timeout", connection->options.lock_timeout_ms},
+      {"idle_in_transaction_session_timeout", connection->options.idle_in_transaction_timeout_ms},
+  };
+  char sql[256];
+  size_t length = 0;
+  for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+    if (settings[i].value_ms > 0)
+      length += (size_t)snprintf(sql + length, sizeof sql - length, "SET %s = %" PRId64 ";",
+                                 settings[i].name, settings[i].value_ms);
+  }
+  return length == 0 || ls_pg_exec_sql(connection, sql, error);
+}
+
+static bool listen_to(ls_pg_connection *connection, const char *channel, ls_error *error) {
+  char *quoted = PQescapeIdentifier(connection->session, channel, strlen(channel));
+  if (!quoted)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL, "not the name of a channel: %s",
+                        channel);
+  char sql[512];
+  int length = snprintf(sql, sizeof sql, "LISTEN %s", quoted);
+  PQfreemem(quoted);
+  if (length < 0 || (size_t)length >= sizeof sql)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL, "a channel's name is too long");
+  return ls_pg_exec_sql(connection, sql, error);
+}
+
+static PGconn *open_session(const ls_pg_connection *connection) {
+  const ls_pg_options *options = &connection->options;
+  int64_t dead_peer_s = at_least(options->dead_peer_timeout_ms / 1000, 1);
+  connect_params params = {.count = 0};
+  /* The connection string wins over what stands before it, and loses to what stands after it. */
+  add_number(&params, "connect_timeout", at_least((options->connect_timeout_ms + 999) / 1000, 1));
+  add_number(&params, "keepalives", 1);
+  add_number(&params, "keepalives_idle", at_least(dead_peer_s / 2, 1));
+  add_number(&params, "keepalives_interval", at_least(dead_peer_s / 8, 1));
+  add_number(&params, "keepalives_count", 4);
+  add_number(&params, "tcp_user_timeout", options->dead_peer_timeout_ms);
+  if (connection->application_name)
+    add_text(&params, "fallback_application_name", connection->application_name);
+  if (connection->conninfo)
+    add_text(&params, "dbname", connection->conninfo);
+  add_text(&params, "client_encoding", "UTF8");
+  if (connection->password)
+    add_text(&params, "password", connection->password);
+  add_text(&params, NULL, NULL);
+  return PQconnectdbParams(params.names, params.values, 1);
+}
+
+static bool connect_session(ls_pg_connection *connection, ls_error *error) {
+  PGconn *session = open_session(connection);
+  if (!session)
+    return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
+  connection->session = session;
+  if (PQstatus(session) != CONNECTION_OK) {
+    ls_pg_error_from_session(session, "08001", error);
+    if (PQconnectionNeedsPassword(session) && error) {
+      error->code = LS_UNAUTHENTICATED;
+      error->retriable = false;
+    }
+    goto failed;
+  }
+  PQsetNoticeReceiver(session, log_notice, NULL);
+  if (PQserverVersion(session) < SERVER_VERSION_MIN) {
+    ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
+                 "PostgreSQL %d is too old, version %d or later is needed",
+                 PQserverVersion(session) / 10000, SERVER_VERSION_MIN / 10000);
+    goto failed;
+  }
+  if (PQsetnonblocking(session, 1) != 0) {
+    ls_pg_error_from_session(session, "08006", error);
+    goto failed;
+  }
+  if (!set_timeouts(connection, error))
+    goto failed;
+  for (size_t i = 0; i < connection->channel_count; i++) {
+    if (!listen_to(connection, connection->channels[i], error))
+      goto failed;
+  }
+  return true;
+
+failed:
+  ls_pg_drop_session(connection);
+  return false;
+}
+
+/* Copies a text that may be NULL. */
+static bool copy_text(char **copy, const char *text) {
+  *copy = text ? strdup(text) : NULL;
+  return *copy || !text;
+}
+
+static void fill_defaults(ls_pg_options *options) {
+  options->conninfo = options->password = options->application_name = NULL;
+  if (options->connect_timeout_ms <= 0)
+    options->connect_timeout_ms = CONNECT_TIMEOUT_MS;
+  if (options->dead_peer_timeout_ms <= 0)
+    options->dead_peer_timeout_ms = DEAD_PEER_TIMEOUT_MS;
+  if (options->answer_timeout_ms <= 0 && options->statement_timeout_ms > 0)
+    options->answer_timeout_ms = options->statement_timeout_ms + ANSWER_MARGIN_MS;
+}
+
+ls_pg_connection *ls_pg_connect(const ls_pg_options *options, ls_error *error) {
+  static const ls_pg_options all_defaults;
+  if (!options)
+    options = &all_defaults;
+  if (options->conninfo && !check_conninfo(options->conninfo, error))
+    return NULL;
+  ls_pg_connection *connection = calloc(1, sizeof *connection);
+  if (!connection || !copy_text(&connection->conninfo, options->conninfo) ||
+      !copy_text(&connection->password, options->password) ||
+      !copy_text(&connection->application_name, options->application_name)) {
+    ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
+    goto failed;
+  }
+  connection->options = *options;
+  fill_defaults(&connection->options);
+  if (!connect_session(connection, error))
+    goto failed;
+  return connection;
+
+failed:
+  ls_pg_connection_destroy(connection);
+  return NULL;
+}
+
+void ls_pg_forget_prepared(ls_pg_connection *connection) {
+  for (size_t i = 0; i < connection->prepared_count; i++)
+    free(connection->prepared[i].types);
+  connection->prepared_count = 0;
+}
+
+void ls_pg_drop_session(ls_pg_connection *connection) {
+  PQfinish(connection->session);
+  connection->session = NULL;
+  ls_pg_forget_prepared(connection);
+}
+
+void ls_pg_connection_destroy(ls_pg_connection *connection) {
+  if (!connection)
+    return;
+  ls_pg_drop_session(connection);
+  free(connection->prepared);
+  for (size_t i = 0; i < connection->channel_count; i++)
+    free(connection->channels[i]);
+  free(connection->channels);
+  free(connection->application_name);
+  if (connection->password)
+    explicit_bzero(connection->password, strlen(connection->password));
+  free(connection->password);
+  if (connection->conninfo)
+    explicit_bzero(connection->conninfo, strlen(connection->conninfo));
+  free(connection->conninfo);
+  free(connection);
+}
+
+bool ls_pg_reconnect(ls_pg_connection *connection, ls_error *error) {
+  ls_pg_drop_session(connection);
+  return connect_session(connection, error);
+}
+
+bool ls_pg_require_session(const ls_pg_connection *connection, ls_error *error) {
+  if (connection->session)
+    return true;
+  return ls_error_set(error, LS_UNAVAILABLE, true, "08003", "not connected to PostgreSQL");
+}
+
+/* Reads what has come, without blocking. False: the session is lost, and dropped. */
+static bool consume_input(ls_pg_connection *connection, ls_error *error) {
+  if (!ls_pg_require_session(connection, error))
+    return false;
+  struct pollfd socket = {.fd = PQsocket(connection->session), .events = POLLIN};
+  bool is_good = PQstatus(connection->session) == CONNECTION_OK;
+  /* The end of the connection shows only after what was sent before it has been read; a server that
+   * never stops sending is left for the next call. */
+  for (int i = 0; is_good && i < 16 && poll(&socket, 1, 0) > 0; i++)
+    is_good = PQconsumeInput(connection->session) == 1;
+  if (is_good) {
+    (void)PQisBusy(connection->session); /* parses it */
+    return true;
+  }
+  ls_pg_error_from_session(connection->session, "08006", error);
+  ls_pg_drop_session(connection);
+  return false;
+}
+
+bool ls_pg_is_alive(ls_pg_connection *connection) {
+  return consume_input(connection, NULL);
+}
+
+int ls_pg_socket(const ls_pg_connection *connection) {
+  return connection->session ? PQsocket(connection->session) : -1;
+}
+
+int ls_pg_server_version(const ls_pg_connection *connection) {
+  return connection->session ? PQserverVersion(connection->session) : 0;
+}
+
+bool ls_pg_listen(ls_pg_connection *connection, const char *channel, ls_error *error) {
+  if (!ls_pg_require_session(connection, error) || !listen_to(connection, channel, error))
+    return false;
+  for (size_t i = 0; i < connection->channel_count; i++) {
+    if (strcmp(connection->channels[i], channel) == 0)
+      return true;
+  }
+  char **channels =
+      realloc(connection->channels, (connection->channel_count + 1) * sizeof *channels);
+  if (channels)
+    connection->channels = channels;
+  char *copy = channels ? strdup(channel) : NULL;
+  if (!copy)
+    return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to listen");
+  channels[connection->channel_count++] = copy;
+  return true;
+}
+
+bool ls_pg_notifications(ls_pg_connection *connection, size_t *count, ls_error *error) {
+  *count = 0;
+  if (!consume_input(connection, error))
+    return false;
+  PGnotify *notification;
+  while ((notification = PQnotifies(connection->session)) != NULL) {
+    PQfreemem(notification);
+    (*count)++;
+  }
+  return true;
+}
