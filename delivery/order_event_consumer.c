@@ -1,0 +1,518 @@
+/* The consumer's thread. */
+#include "delivery/order_event_consumer.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "delivery/dead_letter_producer.h"
+#include "delivery/delivery_store.h"
+#include "delivery/order_lookup.h"
+#include "runtime/base/clock.h"
+#include "runtime/base/log.h"
+#include "runtime/base/retry.h"
+#include "runtime/base/thread.h"
+
+#define POLL_MS 100
+#define COMMIT_INTERVAL_MS 200
+#define COMMIT_TIMEOUT_MS 5000
+#define COMMITTED_TIMEOUT_MS 500 /* to ask the group for its offsets, for an operator */
+#define LAG_INTERVAL_MS 2000
+#define MAX_PARTITIONS 512
+#define PROBLEM_LASTS_MS 10000
+#define RETRY_INITIAL_MS 50
+#define RETRY_MAX_MS 1000
+
+struct order_event_consumer {
+  order_event_consumer_options options;
+  pthread_t thread;
+  bool is_running;
+  atomic_bool stop;
+
+  pthread_mutex_t kafka_mutex; /* for the pointer: read_state uses it from another thread */
+  ls_kafka_consumer *kafka;
+
+  pthread_mutex_t mutex; /* for what else read_state reads */
+  bool paused;
+  char problem[480];
+
+  /* The thread's own. */
+  delivery_store *store;
+  order_lookup *lookup;
+  dead_letter_producer *dead_letters;
+  event_batch *batch;
+  rd_kafka_message_t **fresh;  /* room for what one poll gives */
+  rd_kafka_message_t **polled; /* polled and not yet done, the oldest first; room for two batches */
+  size_t polled_count;
+  size_t taken_count; /* of these, how many are in the batch */
+  bool taken_changed; /* some of them were revoked: the batch has to be taken anew */
+  bool letters_sent;
+  bool one_by_one; /* something in the batch cannot be written: each order by itself */
+  rd_kafka_topic_partition_list_t *offsets; /* done and not yet committed */
+  int64_t committed_ms;
+  int64_t lag_ms;
+  int64_t problem_ms; /* when `problem` was set; 0: there is none */
+  ls_backoff backoff;
+  ls_log_limit failure_limit;
+};
+
+order_event_consumer *order_event_consumer_new(const order_event_consumer_options *options,
+                                               ls_error *error) {
+  order_event_consumer *consumer = calloc(1, sizeof *consumer);
+  if (consumer == NULL) {
+    ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory for the consumer");
+    return NULL;
+  }
+  consumer->options = *options;
+  pthread_mutex_init(&consumer->kafka_mutex, NULL);
+  pthread_mutex_init(&consumer->mutex, NULL);
+  ls_backoff_init(&consumer->backoff, RETRY_INITIAL_MS, RETRY_MAX_MS);
+  order_lookup_options lookup = {options->orders, options->lookup_batch, options->lookup_calls,
+                                 options->lookup_timeout_ms, options->counters};
+  dead_letter_producer_options letters = {options->kafka, options->dead_letter_topic, 10000};
+  consumer->store = delivery_store_new(options->database, error);
+  consumer->lookup = order_lookup_new(&lookup, error);
+  consumer->dead_letters = dead_letter_producer_new(&letters, error);
+  consumer->batch = event_batch_new(options->batch_events, &consumer->options.topics, error);
+  consumer->fresh = calloc(options->batch_events, sizeof(rd_kafka_message_t *));
+  consumer->polled = calloc(2 * options->batch_events, sizeof(rd_kafka_message_t *));
+  consumer->offsets = rd_kafka_topic_partition_list_new(16);
+  if (consumer->store == NULL || consumer->lookup == NULL || consumer->dead_letters == NULL ||
+      consumer->batch == NULL || consumer->fresh == NULL || consumer->polled == NULL) {
+    if (consumer->fresh == NULL || consumer->polled == NULL)
+      ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory for the consumer");
+    order_event_consumer_destroy(consumer);
+    return NULL;
+  }
+  return consumer;
+}
+
+void order_event_consumer_destroy(order_event_consumer *consumer) {
+  if (consumer == NULL)
+    return;
+  delivery_store_destroy(consumer->store);
+  order_lookup_destroy(consumer->lookup);
+  dead_letter_producer_destroy(consumer->dead_letters);
+  event_batch_destroy(consumer->batch);
+  free(consumer->fresh);
+  free(consumer->polled);
+  rd_kafka_topic_partition_list_destroy(consumer->offsets);
+  pthread_mutex_destroy(&consumer->mutex);
+  pthread_mutex_destroy(&consumer->kafka_mutex);
+  free(consumer);
+}
+
+/* --- What others see --- */
+
+static void set_problem(order_event_consumer *consumer, const ls_error *error) {
+  pthread_mutex_lock(&consumer->mutex);
+  snprintf(consumer->problem, sizeof consumer->problem, "%s", error == NULL ? "" : error->message);
+  consumer->problem_ms = error == NULL ? 0 : ls_clock_monotonic_ms();
+  pthread_mutex_unlock(&consumer->mutex);
+}
+
+static void report(order_event_consumer *consumer, const ls_error *error) {
+  set_problem(consumer, error);
+  if (ls_log_every(&consumer->failure_limit, 1000))
+    LS_WARN("events wait", LS_ERR(error),
+            LS_UINT("not_logged", ls_log_suppressed(&consumer->failure_limit)));
+}
+
+void order_event_consumer_read_state(order_event_consumer *consumer, ls_kafka_partition *partitions,
+                                     size_t max, order_event_consumer_state *state) {
+  *state = (order_event_consumer_state){0};
+  ls_error ignored;
+  pthread_mutex_lock(&consumer->kafka_mutex);
+  if (consumer->kafka != NULL)
+    ls_kafka_consumer_partitions(consumer->kafka, partitions, max, &state->partition_count,
+                                 COMMITTED_TIMEOUT_MS, &ignored);
+  pthread_mutex_unlock(&consumer->kafka_mutex);
+  pthread_mutex_lock(&consumer->mutex);
+  state->paused = consumer->paused;
+  memcpy(state->problem, consumer->problem, sizeof state->problem);
+  pthread_mutex_unlock(&consumer->mutex);
+}
+
+static ls_gauge *lag_gauge(order_event_consumer *consumer, const char *topic, int32_t partition) {
+  char number[16];
+  snprintf(number, sizeof number, "%d", partition);
+  return ls_metrics_gauge(consumer->options.metrics, "lockstep_delivery_consumer_lag",
+                          "Events in the partition that are not taken yet, where it is assigned "
+                          "to this replica",
+                          LS_LABELS("topic", topic, "partition", number));
+}
+
+static void update_lag(order_event_consumer *consumer) {
+  static const ls_kafka_partition nothing;
+  int64_t now_ms = ls_clock_monotonic_ms();
+  if (now_ms < consumer->lag_ms + LAG_INTERVAL_MS)
+    return;
+  consumer->lag_ms = now_ms;
+  ls_kafka_partition *partitions = calloc(MAX_PARTITIONS, sizeof nothing);
+  size_t count = 0;
+  ls_error ignored;
+  if (partitions != NULL && ls_kafka_consumer_partitions(consumer->kafka, partitions,
+                                                         MAX_PARTITIONS, &count, 0, &ignored))
+    for (size_t i = 0; i < count; i++)
+      if (partitions[i].end >= 0 && partitions[i].position >= 0)
+        ls_gauge_set(lag_gauge(consumer, partitions[i].topic, partitions[i].partition),
+                     (double)(partitions[i].end - partitions[i].position));
+  free(partitions);
+}
+
+/* --- Offsets --- */
+
+static void note_done(order_event_consumer *consumer, const rd_kafka_message_t *message) {
+  const char *topic = rd_kafka_topic_name(message->rkt);
+  rd_kafka_topic_partition_t *place =
+      rd_kafka_topic_partition_list_find(consumer->offsets, topic, message->partition);
+  if (place == NULL)
+    place = rd_kafka_topic_partition_list_add(consumer->offsets, topic, message->partition);
+  if (place->offset < message->offset + 1)
+    place->offset = message->offset + 1;
+}
+
+static void commit(order_event_consumer *consumer, ls_kafka_consumer *kafka, int timeout_ms) {
+  ls_error error = {0};
+  consumer->committed_ms = ls_clock_monotonic_ms();
+  if (consumer->offsets->cnt == 0)
+    return;
+  if (!ls_kafka_consumer_commit(kafka, consumer->offsets, timeout_ms, &error))
+    LS_WARN("offsets are not committed; their events will come again", LS_ERR(&error));
+  rd_kafka_topic_partition_list_destroy(consumer->offsets);
+  consumer->offsets = rd_kafka_topic_partition_list_new(16);
+}
+
+static void commit_now_and_then(order_event_consumer *consumer) {
+  if (ls_clock_monotonic_ms() >= consumer->committed_ms + COMMIT_INTERVAL_MS)
+    commit(consumer, consumer->kafka, 0);
+}
+
+static void drop_message(order_event_consumer *consumer, size_t index) {
+  rd_kafka_message_destroy(consumer->polled[index]);
+  consumer->polled_count--;
+  memmove(&consumer->polled[index], &consumer->polled[index + 1],
+          (consumer->polled_count - index) * sizeof consumer->polled[0]);
+}
+
+/* What is not done by now is somebody else's. */
+static void on_rebalance(ls_kafka_consumer *kafka, ls_kafka_rebalance kind,
+                         const rd_kafka_topic_partition_list_t *partitions, void *arg) {
+  order_event_consumer *consumer = arg;
+  if (kind == LS_KAFKA_ASSIGNED)
+    return;
+  if (kind == LS_KAFKA_REVOKED)
+    commit(consumer, kafka, COMMIT_TIMEOUT_MS);
+  for (int i = 0; i < partitions->cnt; i++) {
+    const rd_kafka_topic_partition_t *gone = &partitions->elems[i];
+    rd_kafka_topic_partition_list_del(consumer->offsets, gone->topic, gone->partition);
+    ls_gauge_set(lag_gauge(consumer, gone->topic, gone->partition), 0);
+  }
+  for (size_t i = 0; i < consumer->polled_count;) {
+    const rd_kafka_message_t *message = consumer->polled[i];
+    if (rd_kafka_topic_partition_list_find((rd_kafka_topic_partition_list_t *)(uintptr_t)partitions,
+                                           rd_kafka_topic_name(message->rkt),
+                                           message->partition) == NULL) {
+      i++;
+      continue;
+    }
+    drop_message(consumer, i);
+    if (i < consumer->taken_count) {
+      consumer->taken_count--;
+      consumer->taken_changed = true;
+    }
+  }
+}
+
+/* --- Kafka --- */
+
+static void drop_kafka(order_event_consumer *consumer) {
+  pthread_mutex_lock(&consumer->kafka_mutex);
+  ls_kafka_consumer *kafka = consumer->kafka;
+  consumer->kafka = NULL;
+  pthread_mutex_unlock(&consumer->kafka_mutex);
+  pthread_mutex_lock(&consumer->mutex);
+  consumer->paused = false;
+  pthread_mutex_unlock(&consumer->mutex);
+  if (kafka == NULL)
+    return;
+  commit(consumer, kafka, COMMIT_TIMEOUT_MS);
+  ls_kafka_messages_destroy(consumer->polled, consumer->polled_count);
+  consumer->polled_count = 0;
+  consumer->taken_count = 0;
+  consumer->taken_changed = true;
+  ls_kafka_consumer_destroy(kafka);
+}
+
+static bool make_kafka(order_event_consumer *consumer, ls_error *error) {
+  const order_event_consumer_options *options = &consumer->options;
+  const char *topics[] = {options->topics.domain, options->topics.create, options->topics.change,
+                          options->topics.cancel};
+  ls_kafka_consumer_options kafka_options = {.group_id = options->group_id,
+                                             .group_instance_id = options->group_instance_id,
+                                             .topics = topics,
+                                             .topic_count = 4,
+                                             .session_timeout_ms = options->session_timeout_ms,
+                                             .queued_max_bytes = options->queued_max_bytes,
+                                             .callback = on_rebalance,
+                                             .arg = consumer};
+  ls_kafka_consumer *kafka = ls_kafka_consumer_new(options->kafka, &kafka_options, error);
+  pthread_mutex_lock(&consumer->kafka_mutex);
+  consumer->kafka = kafka;
+  pthread_mutex_unlock(&consumer->kafka_mutex);
+  return kafka != NULL;
+}
+
+static void sleep_ms(int64_t wait_ms) {
+  struct timespec wait = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
+  nanosleep(&wait, NULL);
+}
+
+/* A failure that is not followed by another one is taken for mended. */
+static void forget_problem(order_event_consumer *consumer) {
+  if (consumer->problem_ms == 0 ||
+      ls_clock_monotonic_ms() < consumer->problem_ms + PROBLEM_LASTS_MS)
+    return;
+  set_problem(consumer, NULL);
+}
+
+/* Takes what has come, behind what is there already. */
+static void poll_kafka(order_event_consumer *consumer, size_t max, int timeout_ms) {
+  size_t room = 2 * consumer->options.batch_events - consumer->polled_count;
+  size_t count = 0;
+  ls_error error = {0};
+  if (room < max) { /* while a batch waits, only paused partitions are polled: hardly ever */
+    sleep_ms(timeout_ms);
+    return;
+  }
+  bool polled =
+      ls_kafka_consumer_poll(consumer->kafka, consumer->fresh, max, timeout_ms, &count, &error);
+  memcpy(consumer->polled + consumer->polled_count, consumer->fresh,
+         count * sizeof consumer->fresh[0]);
+  consumer->polled_count += count;
+  if (polled)
+    return;
+  report(consumer, &error);
+  if (!error.retriable)
+    drop_kafka(consumer);
+}
+
+static void set_paused(order_event_consumer *consumer, bool paused) {
+  ls_error error = {0};
+  if (consumer->paused == paused || consumer->kafka == NULL)
+    return;
+  bool done = paused ? ls_kafka_consumer_pause(consumer->kafka, &error)
+                     : ls_kafka_consumer_resume(consumer->kafka, &error);
+  if (!done) {
+    LS_WARN("kafka partitions could not be paused or resumed", LS_ERR(&error));
+    drop_kafka(consumer);
+    return;
+  }
+  pthread_mutex_lock(&consumer->mutex);
+  consumer->paused = paused;
+  pthread_mutex_unlock(&consumer->mutex);
+}
+
+/* --- A batch --- */
+
+/* As many as the bounds allow. */
+static size_t choose_batch(const order_event_consumer *consumer) {
+  size_t count = 0;
+  int64_t bytes = 0;
+  while (count < consumer->polled_count && count < consumer->options.batch_events) {
+    bytes += (int64_t)(consumer->polled[count]->len + consumer->polled[count]->key_len);
+    if (count > 0 && bytes > consumer->options.batch_bytes)
+      break;
+    count++;
+  }
+  return count;
+}
+
+static bool look_up(order_event_consumer *consumer, ls_error *error) {
+  event_batch *batch = consumer->batch;
+  size_t count;
+  if (!event_batch_may_look_up(batch))
+    return true;
+  if (!delivery_store_known(consumer->store, event_batch_order_ids(batch),
+                            event_batch_order_count(batch), event_batch_known(batch), error))
+    return false;
+  const int64_t *order_ids = event_batch_to_look_up(batch, &count);
+  if (count == 0)
+    return true;
+  return order_lookup_run(consumer->lookup, order_ids, count, event_batch_arena(batch),
+                          event_batch_results(batch), error) &&
+         event_batch_take_results(batch, error);
+}
+
+static bool send_letters(order_event_consumer *consumer, ls_error *error) {
+  size_t count;
+  const delivery_letter *letters = event_batch_letters(consumer->batch, &count);
+  if (!consumer->letters_sent &&
+      !dead_letter_producer_send(consumer->dead_letters, letters, count, error))
+    return false;
+  consumer->letters_sent = true;
+  return true;
+}
+
+static void tell(order_event_consumer *consumer, size_t applied) {
+  if (applied > 0)
+    consumer->options.changed(consumer->options.arg);
+}
+
+static bool apply_together(order_event_consumer *consumer, ls_error *error) {
+  event_batch *batch = consumer->batch;
+  delivery_batch all = {.works = event_batch_works(batch),
+                        .work_count = event_batch_order_count(batch),
+                        .pending_delay_ms = consumer->options.pending_delay_ms};
+  all.letters = event_batch_letters(batch, &all.letter_count);
+  size_t applied;
+  if (!delivery_store_apply(consumer->store, &all, &applied, error))
+    return false;
+  tell(consumer, applied);
+  return true;
+}
+
+static bool apply_order(order_event_consumer *consumer, size_t index, ls_error *error) {
+  event_batch *batch = consumer->batch;
+  delivery_batch one = {.works = event_batch_works(batch) + index,
+                        .work_count = 1,
+                        .pending_delay_ms = consumer->options.pending_delay_ms};
+  size_t applied;
+  ls_error problem = {0};
+  if (delivery_store_apply(consumer->store, &one, &applied, &problem)) {
+    tell(consumer, applied);
+    event_batch_settle(batch, index);
+    return true;
+  }
+  if (!delivery_store_is_about_data(&problem)) {
+    *error = problem;
+    return false;
+  }
+  consumer->letters_sent = false;
+  return event_batch_refuse(batch, index, problem.message, error);
+}
+
+static bool apply_one_by_one(order_event_consumer *consumer, ls_error *error) {
+  event_batch *batch = consumer->batch;
+  for (size_t i = 0; i < event_batch_order_count(batch); i++)
+    if (!event_batch_is_settled(batch, i) && !apply_order(consumer, i, error))
+      return false;
+  if (!send_letters(consumer, error))
+    return false;
+  delivery_batch rest = {0};
+  size_t applied;
+  rest.letters = event_batch_letters(batch, &rest.letter_count);
+  return delivery_store_apply(consumer->store, &rest, &applied, error);
+}
+
+/* One try of the batch. False: a service that it needs is down. */
+static bool try_batch(order_event_consumer *consumer, ls_error *error) {
+  event_batch *batch = consumer->batch;
+  if (consumer->taken_changed) {
+    consumer->letters_sent = false;
+    consumer->one_by_one = false;
+    if (!event_batch_take(batch, consumer->polled, consumer->taken_count, error))
+      return false;
+    consumer->taken_changed = false;
+  }
+  if (!look_up(consumer, error) || !send_letters(consumer, error))
+    return false;
+  if (!consumer->one_by_one) {
+    if (apply_together(consumer, error))
+      return true;
+    if (!delivery_store_is_about_data(error))
+      return false;
+    LS_WARN("a batch cannot be written; its orders are tried one by one", LS_ERR(error));
+    consumer->one_by_one = true;
+  }
+  return apply_one_by_one(consumer, error);
+}
+
+/* Stays in the group while it waits. */
+static void wait_paused(order_event_consumer *consumer, const ls_error *error) {
+  report(consumer, error);
+  set_paused(consumer, true);
+  int64_t wait_ms = ls_backoff_next(&consumer->backoff);
+  int64_t deadline_ms = ls_clock_monotonic_ms() + wait_ms;
+  for (int64_t left = wait_ms; left > 0 && consumer->kafka != NULL && !atomic_load(&consumer->stop);
+       left = deadline_ms - ls_clock_monotonic_ms())
+    poll_kafka(consumer, 1, left < POLL_MS ? (int)left : POLL_MS);
+}
+
+static void finish_batch(order_event_consumer *consumer, int64_t begin_us) {
+  const delivery_counters *counters = consumer->options.counters;
+  if (event_batch_count(consumer->batch, counters))
+    consumer->options.pending(consumer->options.arg);
+  ls_histogram_observe(counters->batch_seconds, (double)(ls_clock_monotonic_us() - begin_us) / 1e6);
+  for (size_t i = 0; i < consumer->taken_count; i++)
+    note_done(consumer, consumer->polled[i]);
+  ls_kafka_messages_destroy(consumer->polled, consumer->taken_count);
+  consumer->polled_count -= consumer->taken_count;
+  memmove(consumer->polled, consumer->polled + consumer->taken_count,
+          consumer->polled_count * sizeof consumer->polled[0]);
+  consumer->taken_count = 0;
+  ls_backoff_reset(&consumer->backoff);
+}
+
+/* Until the batch is done, was taken away, or there is no time left to wait for a service. */
+static void handle_batch(order_event_consumer *consumer) {
+  int64_t begin_us = ls_clock_monotonic_us();
+  ls_error error = {0};
+  consumer->taken_count = choose_batch(consumer);
+  consumer->taken_changed = true;
+  while (consumer->taken_count > 0) {
+    if (try_batch(consumer, &error)) {
+      finish_batch(consumer, begin_us);
+      set_problem(consumer, NULL);
+      break;
+    }
+    if (atomic_load(&consumer->stop))
+      return;
+    wait_paused(consumer, &error);
+  }
+  set_paused(consumer, false);
+}
+
+/* --- The thread --- */
+
+static void step(order_event_consumer *consumer) {
+  ls_error error = {0};
+  if (consumer->kafka == NULL && !make_kafka(consumer, &error)) {
+    report(consumer, &error);
+    sleep_ms(ls_backoff_next(&consumer->backoff));
+    return;
+  }
+  if (consumer->polled_count == 0)
+    poll_kafka(consumer, consumer->options.batch_events, POLL_MS);
+  if (consumer->kafka == NULL)
+    return;
+  if (consumer->polled_count > 0)
+    handle_batch(consumer);
+  if (consumer->kafka == NULL)
+    return;
+  commit_now_and_then(consumer);
+  forget_problem(consumer);
+  update_lag(consumer);
+}
+
+static void *run(void *arg) {
+  order_event_consumer *consumer = arg;
+  while (!atomic_load(&consumer->stop))
+    step(consumer);
+  drop_kafka(consumer);
+  return NULL;
+}
+
+bool order_event_consumer_start(order_event_consumer *consumer, ls_error *error) {
+  consumer->is_running = ls_thread_start(&consumer->thread, "consumer", run, consumer, error);
+  return consumer->is_running;
+}
+
+void order_event_consumer_stop(order_event_consumer *consumer) {
+  atomic_store(&consumer->stop, true);
+  if (consumer->is_running)
+    pthread_join(consumer->thread, NULL);
+  consumer->is_running = false;
+}
