@@ -1,7 +1,10 @@
 // A C++ program that serves and calls methods with keywords for names: the generated headers and
 // the runtime's compile as C++ and link, and the calls arrive.
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -25,10 +28,8 @@ using Struct = Test__Keywords__V1__Struct;
 constexpr int64_t wait_ms = 20000;
 
 void require(bool ok, const char *what, const char *why) {
-  if (ok)
-    return;
-  std::fprintf(stderr, "failed: %s: %s\n", what, why);
-  std::exit(EXIT_FAILURE);
+  if (!ok)
+    throw std::runtime_error(std::string(what) + ": " + why);
 }
 
 // A message with this text in the field called class.
@@ -187,9 +188,7 @@ void use_the_rest(ls_rpc_server *server) {
   ls_metrics_destroy(registry);
 }
 
-} // namespace
-
-int main() {
+void serve_and_call() {
   test_keywords_v1_switch_handlers handlers = {};
   handlers.register_ = serve_register;
   handlers.int_ = serve_int;
@@ -229,5 +228,16 @@ int main() {
   ls_rpc_server_destroy(server);
   ls_rpc_reflection_destroy(reflection);
   ls_rpc_health_destroy(health);
-  return EXIT_SUCCESS;
+}
+
+} // namespace
+
+int main() {
+  try {
+    serve_and_call();
+    return EXIT_SUCCESS;
+  } catch (const std::exception &failure) {
+    std::fprintf(stderr, "failed: %s\n", failure.what());
+    return EXIT_FAILURE;
+  }
 }
