@@ -154,13 +154,23 @@ static rd_kafka_headers_t *make_headers(const sending *one) {
 /* --- Sending --- */
 
 /* ls_kafka_produce sends no null values; here a null has to stay one. */
-static rd_kafka_resp_err_t produce_null(dead_letter_producer *producer, const char *topic,
-                                        const order_record *record, rd_kafka_headers_t *headers,
-                                        sending *one) {
-  return rd_kafka_producev(ls_kafka_producer_handle(producer->producer), RD_KAFKA_V_TOPIC(topic),
-                           RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                           RD_KAFKA_V_KEY((void *)(uintptr_t)record->key, record->key_bytes),
-                           RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(one), RD_KAFKA_V_END);
+static bool produce_null(dead_letter_producer *producer, const char *topic,
+                         const order_record *record, rd_kafka_headers_t *headers, sending *one,
+                         ls_error *error) {
+  rd_kafka_vu_t parts[] = {
+      {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
+      {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+      {.vtype = RD_KAFKA_VTYPE_KEY,
+       .u.mem = {.ptr = (void *)(uintptr_t)record->key, .size = record->key_bytes}},
+      {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+      {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = one}};
+  rd_kafka_error_t *failure = rd_kafka_produceva(ls_kafka_producer_handle(producer->producer),
+                                                 parts, sizeof parts / sizeof parts[0]);
+  if (failure == NULL)
+    return true;
+  ls_kafka_error_set(error, rd_kafka_error_code(failure), rd_kafka_error_string(failure));
+  rd_kafka_error_destroy(failure);
+  return false;
 }
 
 static bool produce(dead_letter_producer *producer, sending *one, ls_error *error) {
@@ -170,8 +180,7 @@ static bool produce(dead_letter_producer *producer, sending *one, ls_error *erro
   one->state = SENDING_OPEN;
   bool done;
   if (record->value == NULL || one->without_value) {
-    rd_kafka_resp_err_t code = produce_null(producer, topic, record, headers, one);
-    done = code == RD_KAFKA_RESP_ERR_NO_ERROR || ls_kafka_error_set(error, code, NULL);
+    done = produce_null(producer, topic, record, headers, one, error);
   } else {
     ls_kafka_record out = {.topic = topic,
                            .key = record->key,

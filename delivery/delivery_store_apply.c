@@ -20,7 +20,7 @@ static const ls_pg_statement known_statement = {
 static const ls_pg_statement lock_statement = {
     .name = "delivery_lock",
     .sql = "SELECT " KNOWN_COLUMNS
-           " FROM deliveries WHERE order_id = ANY($1) ORDER BY order_id",
+           " FROM deliveries WHERE order_id = ANY($1) ORDER BY order_id FOR UPDATE",
     .columns = {LS_PG_INT8, LS_PG_INT8, LS_PG_INT2, LS_PG_INT8, LS_PG_INT8, LS_PG_INT8_ARRAY}};
 
 /* The parameters of both statements below, from $1 to $13. */
@@ -266,8 +266,16 @@ static bool write_batch(delivery_store *store, delivery_batch *batch, const chan
   }
   if (!ls_pg_exec_batch(store->connection, LS_PG_COMMIT, list.items, list.count, error))
     return false;
+  /* The statements on deliveries come first; their outer INSERT counts what was written. */
+  uint64_t written = 0;
+  for (size_t i = 0; i < (size_t)(inserts > 0) + (updates > 0); i++)
+    written += ls_pg_affected_rows(list.items[i].result);
   ls_pg_batch_clear(list.items, list.count);
-  return true;
+  if (written == inserts + updates)
+    return true;
+  return ls_error_set(error, LS_UNAVAILABLE, true, NULL,
+                      "%zu of %zu deliveries were not written, although they were locked",
+                      inserts + updates - (size_t)written, inserts + updates);
 }
 
 static bool apply_once(delivery_store *store, delivery_batch *batch, change *changes,

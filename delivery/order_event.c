@@ -46,10 +46,12 @@ static bool take_order_id(const Order__V1__OrderEvent *message, order_event *eve
 
 static bool take_type(const Order__V1__OrderEvent *message, Order__V1__OrderEventType topic_type,
                       order_event *event, ls_error *error) {
-  if (message->type < ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_UNSPECIFIED ||
-      message->type > ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_CANCELLED)
-    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL, "the event's type %d is unknown",
-                        (int)message->type);
+  /* A later order service may have types that are unknown here. Nothing depends on them: the
+   * version and the order's state say it all. */
+  bool known = message->type >= ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_UNSPECIFIED &&
+               message->type <= ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_CANCELLED;
+  if (!known)
+    return true;
   if (topic_type == ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_UNSPECIFIED)
     event->type = message->type;
   else if (message->type != ORDER__V1__ORDER_EVENT_TYPE__ORDER_EVENT_TYPE_UNSPECIFIED &&

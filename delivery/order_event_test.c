@@ -130,6 +130,20 @@ static void test_minimal_events(void **state) {
   assert_int_equal(event.order_id, 9);
 }
 
+static void test_types_of_later_services_are_taken(void **state) {
+  Order__V1__OrderEvent message;
+  Order__V1__Order order;
+  Order__V1__Address address;
+  fill(&message, &order, &address);
+  message.type = (Order__V1__OrderEventType)77;
+  order_event event;
+  ls_error error;
+  assert_true(decode("42", &message, UNSPECIFIED, *state, &event, &error));
+  assert_int_equal(event.type, UNSPECIFIED);
+  assert_int_equal(event.version, 7);
+  assert_true(event.has_snapshot);
+}
+
 static void test_keys(void **state) {
   (void)state;
   static const struct {
@@ -185,8 +199,6 @@ static void test_contradictions_are_invalid(void **state) {
   order.status = (Order__V1__OrderStatus)77;
   expect_invalid(state, "42", &message, UNSPECIFIED, "status 77");
   order.status = ORDER__V1__ORDER_STATUS__ORDER_STATUS_PLACED;
-  message.type = (Order__V1__OrderEventType)77;
-  expect_invalid(state, "42", &message, UNSPECIFIED, "type 77");
   message.type = CHANGED;
   message.version = -1;
   expect_invalid(state, "42", &message, UNSPECIFIED, "version is negative");
@@ -241,6 +253,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_full_payload, make_arena, drop_arena),
       cmocka_unit_test_setup_teardown(test_zero_payload, make_arena, drop_arena),
       cmocka_unit_test_setup_teardown(test_minimal_events, make_arena, drop_arena),
+      cmocka_unit_test_setup_teardown(test_types_of_later_services_are_taken, make_arena,
+                                      drop_arena),
       cmocka_unit_test(test_keys),
       cmocka_unit_test_setup_teardown(test_contradictions_are_invalid, make_arena, drop_arena),
       cmocka_unit_test_setup_teardown(test_what_is_no_message_is_invalid, make_arena, drop_arena),

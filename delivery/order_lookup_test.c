@@ -1,6 +1,7 @@
 /* Lookups against an order service in this process, which fails as it is told to. */
 #include "delivery/order_lookup.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,7 +20,9 @@ enum { IDS = 1000, BATCH = 256 };
 /* What is wrong with an order. */
 typedef enum trouble { NONE, MISSING, FAILS, LEFT_OUT, BROKEN } trouble;
 
-/* Set while no call is under way. */
+/* What the service is told; the mutex is for those who cannot see that no call is under way then.
+ */
+static pthread_mutex_t told = PTHREAD_MUTEX_INITIALIZER;
 static trouble troubles[IDS + 1];
 static ls_code service_code;       /* what every call is answered with, unless OK */
 static const char *service_reason; /* of its ErrorInfo; NULL: none */
@@ -65,9 +68,7 @@ static void fail_call(ls_rpc_call *call) {
   ls_rpc_status_clear(&status);
 }
 
-static void batch_get_orders(ls_rpc_call *call, const Order__V1__BatchGetOrdersRequest *request,
-                             void *user_data) {
-  (void)user_data;
+static void answer(ls_rpc_call *call, const Order__V1__BatchGetOrdersRequest *request) {
   atomic_fetch_add(&calls, 1);
   if ((int)request->n_order_ids > atomic_load(&largest_call))
     atomic_store(&largest_call, (int)request->n_order_ids);
@@ -89,6 +90,14 @@ static void batch_get_orders(ls_rpc_call *call, const Order__V1__BatchGetOrdersR
     ls_rpc_call_fail(call, LS_INTERNAL, "cannot read an order");
   else
     order_v1_order_service_batch_get_orders_reply(call, &response);
+}
+
+static void batch_get_orders(ls_rpc_call *call, const Order__V1__BatchGetOrdersRequest *request,
+                             void *user_data) {
+  (void)user_data;
+  pthread_mutex_lock(&told);
+  answer(call, request);
+  pthread_mutex_unlock(&told);
 }
 
 static const order_v1_order_service_handlers handlers = {.batch_get_orders = batch_get_orders};
@@ -130,11 +139,24 @@ static int tear_down(void **state) {
   return 0;
 }
 
+static void tell(int64_t id, trouble one) {
+  pthread_mutex_lock(&told);
+  troubles[id] = one;
+  pthread_mutex_unlock(&told);
+}
+
+static void tell_service(ls_code code, const char *reason) {
+  pthread_mutex_lock(&told);
+  service_code = code;
+  service_reason = reason;
+  pthread_mutex_unlock(&told);
+}
+
 static int forget(void **state) {
   (void)state;
-  memset(troubles, 0, sizeof troubles);
-  service_code = LS_OK;
-  service_reason = NULL;
+  tell_service(LS_OK, NULL);
+  for (int64_t id = 0; id <= IDS; id++)
+    tell(id, NONE);
   atomic_store(&calls, 0);
   atomic_store(&largest_call, 0);
   ls_arena_reset(arena);
@@ -180,10 +202,10 @@ static void check_results(size_t count) {
 static void test_many_ids_in_bounded_calls(void **state) {
   (void)state;
   ls_error error = {0};
-  troubles[1] = MISSING;
-  troubles[500] = MISSING;
-  troubles[501] = LEFT_OUT;
-  troubles[1000] = BROKEN;
+  tell(1, MISSING);
+  tell(500, MISSING);
+  tell(501, LEFT_OUT);
+  tell(1000, BROKEN);
   assert_true(run(IDS, &error));
   check_results(IDS);
   assert_int_equal(atomic_load(&calls), 4);
@@ -193,10 +215,10 @@ static void test_many_ids_in_bounded_calls(void **state) {
 static void test_one_that_fails_does_not_fail_its_neighbours(void **state) {
   (void)state;
   ls_error error = {0};
-  troubles[3] = FAILS;
-  troubles[700] = FAILS;
-  troubles[701] = FAILS;
-  troubles[702] = MISSING;
+  tell(3, FAILS);
+  tell(700, FAILS);
+  tell(701, FAILS);
+  tell(702, MISSING);
   assert_true(run(IDS, &error));
   check_results(IDS);
   assert_true(strstr(results[2].problem, "cannot read an order") != NULL);
@@ -205,7 +227,7 @@ static void test_one_that_fails_does_not_fail_its_neighbours(void **state) {
 static void test_only_one_and_it_fails(void **state) {
   (void)state;
   ls_error error = {0};
-  troubles[1] = FAILS;
+  tell(1, FAILS);
   assert_true(run(1, &error));
   check_results(1);
   assert_int_equal(atomic_load(&calls), 1);
@@ -217,7 +239,7 @@ static void test_a_service_that_is_down_is_nobodys_fault(void **state) {
                                   LS_UNAUTHENTICATED, LS_UNIMPLEMENTED};
   for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
     ls_error error = {0};
-    service_code = codes[i];
+    tell_service(codes[i], NULL);
     assert_false(run(IDS, &error));
     assert_int_equal(error.code, LS_UNAVAILABLE);
     assert_true(error.retriable);
@@ -228,13 +250,12 @@ static void test_a_service_that_is_down_is_nobodys_fault(void **state) {
 static void test_overload_is_not_split(void **state) {
   (void)state;
   ls_error error = {0};
-  service_code = LS_RESOURCE_EXHAUSTED;
-  service_reason = "OVERLOADED";
+  tell_service(LS_RESOURCE_EXHAUSTED, "OVERLOADED");
   assert_false(run(BATCH, &error));
   assert_int_equal(error.code, LS_UNAVAILABLE);
   assert_int_equal(atomic_load(&calls), 1);
   /* Without that reason the answer may just have been too large. */
-  service_reason = NULL;
+  tell_service(LS_RESOURCE_EXHAUSTED, NULL);
   atomic_store(&calls, 0);
   assert_true(run(4, &error));
   assert_int_equal(atomic_load(&calls), 7);
