@@ -1,0 +1,222 @@
+# shellcheck shell=bash
+# What the build, the local stack and the tests need beyond this repository: how each part is found, and
+# how it is installed. Sourced by deploy/local/dependencies and tests/run, after lib.sh.
+#
+# A part is found by what it gives (a command, a library, a header), not by a package's name, so that one
+# that was installed in another way counts too.
+
+BUF_VERSION=1.75.0
+# Newest first; the first that the Go at hand can build is taken (1.8.7 is within reach of Go 1.19).
+GRPCURL_VERSIONS="v1.9.3 v1.8.9 v1.8.7"
+
+# One line per part: the Debian package, then how it is found.
+# shellcheck disable=SC2034 # used by the scripts that source this
+PRODUCT_PARTS="
+gcc                       command gcc
+libc6-dev                 header stdlib.h
+cmake                     command cmake
+ninja-build               command ninja
+pkg-config                command pkg-config
+libgrpc-dev               library grpc
+libprotobuf-c-dev         library libprotobuf-c
+protobuf-c-compiler       command protoc-c
+protobuf-compiler         command protoc
+libprotobuf-dev           header google/protobuf/descriptor.proto
+libprotoc-dev             header google/protobuf/compiler/plugin.proto
+librdkafka-dev            library rdkafka
+libpq-dev                 library libpq
+libmicrohttpd-dev         library libmicrohttpd
+libssl-dev                library libcrypto
+postgresql                check postgres_bin"
+
+# shellcheck disable=SC2034
+KAFKA_PARTS="
+default-jre-headless      check java_command
+maven                     check kafka_or_maven"
+
+# shellcheck disable=SC2034
+TEST_PARTS="
+g++                       command g++
+clang                     command clang
+clang-format              command clang-format
+clang-tidy                command clang-tidy
+libclang-rt-14-dev        check clang_sanitizers
+ccache                    command ccache
+libcmocka-dev             library cmocka
+kcat                      command kcat
+shellcheck                command shellcheck
+python3                   check python_recent
+python3-venv              check python_venv
+nodejs                    check buf_or_command node
+npm                       check buf_or_command npm
+golang-go                 check grpcurl_or_go"
+
+kafka_or_maven() {
+  kafka_installed || command -v mvn >/dev/null
+}
+
+clang_sanitizers() {
+  local directory
+  directory=$(clang --print-runtime-dir 2>/dev/null) || return 1
+  compgen -G "$directory/libclang_rt.fuzzer*.a" >/dev/null
+}
+
+python_recent() {
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null
+}
+
+python_venv() {
+  venv_ready || python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
+# venv_home: the tests' virtual environment; its name changes with the requirements and with the Python.
+venv_home() {
+  local key
+  key=$({
+    cat "$LOCKSTEP_ROOT/tests/integration/requirements.txt"
+    command -v python3
+  } | cksum)
+  printf '%s/python-%s' "$LOCKSTEP_CACHE" "${key%% *}"
+}
+
+venv_ready() {
+  [[ -f $(venv_home)/complete && -x $(venv_home)/bin/python ]]
+}
+
+venv_make() {
+  venv_ready && return 0
+  local home
+  home=$(venv_home)
+  note "installing the tests' Python packages"
+  rm -rf "$home"
+  python3 -m venv "$home" &&
+    "$home/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+      --requirement "$LOCKSTEP_ROOT/tests/integration/requirements.txt" >&2 &&
+    touch "$home/complete"
+}
+
+venv_install() {
+  venv_ready || with_lock "$LOCKSTEP_CACHE/lock" venv_make
+}
+
+buf_home() {
+  printf '%s/buf-%s' "$LOCKSTEP_CACHE" "$BUF_VERSION"
+}
+
+buf_command() {
+  printf '%s/node_modules/.bin/buf' "$(buf_home)"
+}
+
+buf_ready() {
+  [[ -f $(buf_home)/complete ]]
+}
+
+buf_or_command() {
+  buf_ready || command -v "$1" >/dev/null
+}
+
+buf_download() {
+  buf_ready && return 0
+  note "installing buf $BUF_VERSION"
+  rm -rf "$(buf_home)"
+  mkdir -p "$(buf_home)"
+  npm install --silent --no-audit --no-fund --prefix "$(buf_home)" "@bufbuild/buf@$BUF_VERSION" >&2 &&
+    "$(buf_command)" --version >/dev/null &&
+    touch "$(buf_home)/complete"
+}
+
+buf_install() {
+  buf_ready || with_lock "$LOCKSTEP_CACHE/lock" buf_download
+}
+
+grpcurl_command() {
+  printf '%s/grpcurl/bin/grpcurl' "$LOCKSTEP_CACHE"
+}
+
+grpcurl_ready() {
+  [[ -x $(grpcurl_command) ]]
+}
+
+# go_command: Go as found, also where its archive was unpacked by hand.
+go_command() {
+  command -v go || { [[ -x /usr/local/go/bin/go ]] && printf '/usr/local/go/bin/go'; }
+}
+
+grpcurl_or_go() {
+  grpcurl_ready || go_command
+}
+
+grpcurl_build() {
+  grpcurl_ready && return 0
+  local work version
+  work=$(mktemp -d "$LOCKSTEP_CACHE/grpcurl.XXXXXX")
+  for version in $GRPCURL_VERSIONS; do
+    note "building grpcurl $version"
+    if GOPATH=$work/go GOCACHE=$work/cache GOBIN=$work/bin GOFLAGS=-modcacherw "$(go_command)" install \
+      "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version" >"$work/log" 2>&1; then
+      mkdir -p "$LOCKSTEP_CACHE/grpcurl"
+      rm -rf "$LOCKSTEP_CACHE/grpcurl/bin"
+      mv "$work/bin" "$LOCKSTEP_CACHE/grpcurl/bin"
+      rm -rf "$work"
+      return 0
+    fi
+  done
+  tail -n 20 "$work/log" >&2
+  rm -rf "$work"
+  return 1
+}
+
+grpcurl_install() {
+  grpcurl_ready || with_lock "$LOCKSTEP_CACHE/lock" grpcurl_build
+}
+
+# part_found HOW ARGUMENTS...
+part_found() {
+  local how=$1
+  shift
+  case $how in
+    command) command -v "$1" >/dev/null ;;
+    library) pkg-config --exists "$1" 2>/dev/null ;;
+    header) [[ -f /usr/include/$1 || -f /usr/local/include/$1 ]] ;;
+    check) "$@" >/dev/null ;;
+  esac
+}
+
+# missing_packages PARTS: the packages of the parts that are not found, one a line.
+missing_packages() {
+  local package found
+  while read -r package found; do
+    # shellcheck disable=SC2086 # "how argument" is meant to be split
+    [[ -z $package ]] || part_found $found || printf '%s\n' "$package"
+  done <<<"$1"
+}
+
+# missing_downloads BROKER TESTS: what else is missing, one word a line: Kafka unless BROKER is embedded,
+# and the tests' tools if TESTS is yes.
+missing_downloads() {
+  [[ $1 == embedded ]] || kafka_installed || printf 'kafka\n'
+  if [[ $2 == yes ]]; then
+    venv_ready || printf 'venv\n'
+    buf_ready || printf 'buf\n'
+    grpcurl_ready || printf 'grpcurl\n'
+  fi
+}
+
+# The default cluster that Debian makes with the first PostgreSQL server is nothing that lockstep needs; if
+# the server comes by this script, it comes without one.
+CREATECLUSTER_SETTING=/etc/postgresql-common/createcluster.d/lockstep.conf
+
+install_packages() {
+  local status=0
+  if [[ " $* " == *" postgresql "* && ! -e $CREATECLUSTER_SETTING ]]; then
+    as_root mkdir -p "${CREATECLUSTER_SETTING%/*}"
+    printf 'create_main_cluster = false\n' | as_root tee "$CREATECLUSTER_SETTING" >/dev/null
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends \
+    -o DPkg::Lock::Timeout=120 "$@" >&2 || status=$?
+  if [[ -e $CREATECLUSTER_SETTING ]]; then
+    as_root rm -f "$CREATECLUSTER_SETTING"
+    as_root rmdir --ignore-fail-on-non-empty "${CREATECLUSTER_SETTING%/*}"
+  fi
+  return "$status"
+}
