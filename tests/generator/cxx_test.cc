@@ -189,13 +189,14 @@ void use_the_rest(ls_rpc_server *server) {
 }
 
 void serve_and_call() {
-  test_keywords_v1_switch_handlers handlers = {};
+  // These outlive the server's thread also when a check fails.
+  static test_keywords_v1_switch_handlers handlers = {};
+  static Served served;
   handlers.register_ = serve_register;
   handlers.int_ = serve_int;
   handlers.default_ = {start, collect, answer_all};
   handlers.for_ = {start, echo, finish};
 
-  Served served;
   ls_error error = {};
   int port = 0;
   ls_rpc_server *server = ls_rpc_server_new(nullptr, &error);
