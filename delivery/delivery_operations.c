@@ -146,7 +146,7 @@ static void list_pending_task(delivery_read *read, delivery_store *store, ls_are
 static void list_pending_orders(ls_rpc_call *call,
                                 const Delivery__V1__ListPendingOrdersRequest *request,
                                 void *user_data) {
-  int64_t after_id;
+  int64_t after_id = 0;
   if (check_page(call, request->page_size, (page_query){PAGE_PENDING_ORDERS, 0},
                  request->page_token, &after_id))
     push(call, user_data, &request->base, after_id, list_pending_task);
@@ -182,7 +182,7 @@ static void list_letters_task(delivery_read *read, delivery_store *store, ls_are
 static void list_dead_letters(ls_rpc_call *call,
                               const Delivery__V1__ListDeadLettersRequest *request,
                               void *user_data) {
-  int64_t after_id;
+  int64_t after_id = 0;
   if (check_page(call, request->page_size, letters_query(request), request->page_token, &after_id))
     push(call, user_data, &request->base, after_id, list_letters_task);
 }

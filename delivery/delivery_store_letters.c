@@ -131,7 +131,9 @@ bool delivery_store_list_letters(delivery_store *store, int64_t after_id, bool i
     return false;
   size_t found = ls_pg_row_count(rows);
   *letters = ls_arena_alloc(arena, (found > 0 ? found : 1) * sizeof **letters);
-  bool done = *letters != NULL || delivery_store_exhausted(error);
+  bool done = *letters != NULL;
+  if (!done)
+    delivery_store_exhausted(error);
   for (size_t row = 0; done && row < found; row++) {
     (*letters)[row] = read_letter(rows, row, arena, error);
     done = (*letters)[row] != NULL;
@@ -154,7 +156,9 @@ bool delivery_store_letters_to_replay(delivery_store *store, int64_t after_id, i
     return false;
   size_t found = ls_pg_row_count(rows);
   *letters = ls_arena_alloc(arena, (found > 0 ? found : 1) * sizeof **letters);
-  bool done = *letters != NULL || delivery_store_exhausted(error);
+  bool done = *letters != NULL;
+  if (!done)
+    delivery_store_exhausted(error);
   for (size_t row = 0; done && row < found; row++) {
     (*letters)[row].dead_letter_id = ls_pg_get_int8(rows, row, 6);
     done = delivery_store_record(rows, row, 0, arena, &(*letters)[row].record, error);

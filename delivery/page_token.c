@@ -42,7 +42,7 @@ static bool decode(const char *token, uint8_t bytes[TOKEN_BYTES]) {
 }
 
 bool page_token_read(page_query query, const char *token, int64_t *last_id) {
-  uint8_t bytes[TOKEN_BYTES];
+  uint8_t bytes[TOKEN_BYTES] = {0};
   *last_id = 0;
   if (token[0] == '\0')
     return true;

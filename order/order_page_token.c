@@ -62,7 +62,7 @@ bool order_page_token_read(const Order__V1__ListOrdersRequest *request, int64_t 
   *last_order_id = 0;
   if (request->page_token[0] == '\0')
     return true;
-  uint8_t bytes[TOKEN_BYTES];
+  uint8_t bytes[TOKEN_BYTES] = {0};
   uint8_t digest[QUERY_BYTES];
   if (!decode(request->page_token, bytes))
     return false;

@@ -231,11 +231,13 @@ static void pages_follow_each_other(void **state) {
   assert_status(&status, LS_INVALID_ARGUMENT, "INVALID_REQUEST");
 }
 
+/* A deadline is of the whole stream: it outlasts the calls that are made meanwhile, however slow. */
 static ls_rpc_stream *watch(ls_rpc_channel *channel, int64_t *ids, size_t count) {
   Order__V1__WatchOrdersRequest request = ORDER__V1__WATCH_ORDERS_REQUEST__INIT;
+  const ls_rpc_call_options options = {.timeout_ms = STREAM_PATIENCE_MS};
   request.order_ids = ids;
   request.n_order_ids = count;
-  return order_v1_order_service_watch_orders_open(channel, &request, NULL);
+  return order_v1_order_service_watch_orders_open(channel, &request, &options);
 }
 
 /* Reads until the order is at the version; gives the number of messages that took. */
@@ -243,9 +245,13 @@ static size_t read_until(ls_rpc_stream *stream, int64_t id, int64_t version) {
   int64_t before = 0;
   for (size_t messages = 1;; messages++) {
     Order__V1__WatchOrdersResponse *message = order_v1_order_service_watch_orders_read(stream);
-    if (message == NULL)
-      fail_msg("the stream ended before order %lld was at version %lld", (long long)id,
-               (long long)version);
+    if (message == NULL) {
+      ls_rpc_status status = LS_RPC_STATUS_INIT;
+      ls_rpc_stream_finish(stream, &status);
+      fail_msg("the stream ended before order %lld was at version %lld: %s: %s", (long long)id,
+               (long long)version, ls_code_name(status.code), ls_rpc_status_message(&status));
+      return 0;
+    }
     int64_t seen = message->order->order_id == id ? message->order->version : 0;
     order__v1__watch_orders_response__free_unpacked(message, NULL);
     assert_true(seen == 0 || seen > before);

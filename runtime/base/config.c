@@ -109,7 +109,7 @@ cleanup:
     explicit_bzero(content, SECRET_BYTES + 1);
   free(content);
   if (file)
-    fclose(file);
+    (void)fclose(file); /* only read */
   return done;
 }
 

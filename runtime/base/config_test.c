@@ -371,7 +371,7 @@ static void typos_in_the_environment_are_found(void **state) {
 static void output_of(const char *argument, char *text, size_t bytes) {
   int ends[2];
   assert_int_equal(pipe(ends), 0);
-  fflush(stdout);
+  assert_int_equal(fflush(stdout), 0);
   pid_t child = fork();
   assert_true(child >= 0);
   if (child == 0) {

@@ -39,9 +39,10 @@ static bool grow(ls_map *map) {
   if (map->slots > SIZE_MAX / 4 / sizeof(map_slot))
     return false;
   size_t slots = map->slots ? map->slots * 2 : FIRST_SLOTS;
-  ls_map larger = {.slots = slots, .count = map->count};
-  larger.slot = malloc(slots * sizeof *larger.slot);
-  larger.used = calloc(slots, 1);
+  ls_map larger = {.slots = slots,
+                   .count = map->count,
+                   .slot = malloc(slots * sizeof *larger.slot),
+                   .used = calloc(slots, 1)};
   if (!larger.slot || !larger.used) {
     free(larger.slot);
     free(larger.used);

@@ -124,7 +124,7 @@ static bool split_address(const char *address, char host[HOST_BYTES], const char
   host[length] = '\0';
   *port = colon + 1;
   size_t digits = strspn(*port, "0123456789");
-  return digits > 0 && digits <= 5 && (*port)[digits] == '\0' && atoi(*port) <= 65535;
+  return digits > 0 && digits <= 5 && (*port)[digits] == '\0' && strtol(*port, NULL, 10) <= 65535;
 }
 
 static int bind_one(const struct addrinfo *address) {
@@ -179,7 +179,7 @@ static int bind_address(const char *text, ls_error *error) {
 }
 
 static int port_of(int descriptor) {
-  struct sockaddr_storage address;
+  struct sockaddr_storage address = {0};
   socklen_t bytes = sizeof address;
   if (getsockname(descriptor, (struct sockaddr *)&address, &bytes) != 0)
     return 0;

@@ -1,7 +1,8 @@
 /* What Prometheus' client libraries say of every process, from /proc. */
 #include <dirent.h>
-#include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -10,16 +11,39 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/metrics.h"
 
+enum { TEXT_BYTES = 1024 };
+
+/* What the file begins with; empty when it cannot be read. */
+static void read_text(const char *path, char text[TEXT_BYTES]) {
+  size_t length = 0;
+  FILE *file = fopen(path, "re");
+  if (file) {
+    length = fread(text, 1, TEXT_BYTES - 1, file);
+    (void)fclose(file); /* only read */
+  }
+  text[length] = '\0';
+}
+
+/* The number that is the field at `index`, from 0, of those that blanks separate. */
+static bool read_field(const char *text, int index, unsigned long long *number) {
+  text += strspn(text, " ");
+  for (; index > 0; index--) {
+    text += strcspn(text, " ");
+    text += strspn(text, " ");
+  }
+  if (*text < '0' || *text > '9') /* strtoull takes signs */
+    return false;
+  errno = 0;
+  *number = strtoull(text, NULL, 10);
+  return errno == 0;
+}
+
 static double read_resident_bytes(void *arg) {
   (void)arg;
-  long long pages = 0;
-  FILE *file = fopen("/proc/self/statm", "re");
-  if (file) {
-    if (fscanf(file, "%*s %lld", &pages) != 1)
-      pages = 0;
-    fclose(file);
-  }
-  return (double)pages * (double)sysconf(_SC_PAGESIZE);
+  char text[TEXT_BYTES];
+  unsigned long long pages;
+  read_text("/proc/self/statm", text);
+  return read_field(text, 1, &pages) ? (double)pages * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double read_cpu_seconds(void *arg) {
@@ -50,24 +74,16 @@ static double read_max_descriptors(void *arg) {
 }
 
 /* Field 22 of /proc/self/stat: when the process started, in ticks since boot. */
-static bool read_start_ticks(uint64_t *ticks) {
-  char text[1024];
-  FILE *file = fopen("/proc/self/stat", "re");
-  if (!file)
-    return false;
-  size_t length = fread(text, 1, sizeof text - 1, file);
-  fclose(file);
-  text[length] = '\0';
-  const char *after_name = strrchr(text, ')'); /* the name may hold blanks and brackets */
-  return after_name && sscanf(after_name + 1,
-                              " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                              "%*s %*s %*s %" SCNu64,
-                              ticks) == 1;
+static bool read_start_ticks(unsigned long long *ticks) {
+  char text[TEXT_BYTES];
+  read_text("/proc/self/stat", text);
+  const char *name_end = strrchr(text, ')'); /* field 2 may hold blanks and brackets */
+  return name_end && read_field(name_end + 1, 22 - 3, ticks);
 }
 
 static double start_seconds(void) {
   double now = (double)ls_clock_wall_us() / 1e6;
-  uint64_t ticks;
+  unsigned long long ticks;
   struct timespec since_boot;
   if (!read_start_ticks(&ticks) || clock_gettime(CLOCK_BOOTTIME, &since_boot) != 0)
     return now;

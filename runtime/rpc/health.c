@@ -79,8 +79,9 @@ static known_service *add(ls_rpc_health *health, const char *name) {
   return service;
 }
 
+/* The watcher is in the list. */
 static void leave(watcher *w) {
-  *w->link = w->next;
+  *w->link = w->next; // NOLINT(clang-analyzer-core.NullDereference): in the list, so it has a link
   if (w->next != NULL)
     w->next->link = w->link;
   w->link = NULL;

@@ -291,7 +291,9 @@ static void many_questions_are_answered_in_order(void **state) {
   for (int i = 0; i < MANY; i++) {
     response_type *response = INFO(read)(stream);
     assert_non_null(response);
-    assert_int_equal(atoi(response->valid_host), i);
+    char *end;
+    assert_int_equal(strtol(response->valid_host, &end, 10), i);
+    assert_string_equal(end, "");
     free_response(response);
   }
   assert_null(INFO(read)(stream));

@@ -257,7 +257,10 @@ static void stop_listening(const ls_rpc_server *server) {
   if (descriptors == NULL)
     return;
   for (const struct dirent *entry; (entry = readdir(descriptors)) != NULL;) {
-    int descriptor = atoi(entry->d_name);
+    char *end;
+    int descriptor = (int)strtol(entry->d_name, &end, 10);
+    if (end == entry->d_name || *end != '\0')
+      continue; /* "." and ".." */
     int listening = 0;
     socklen_t size = sizeof listening;
     if (getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || !listening)
@@ -267,7 +270,7 @@ static void stop_listening(const ls_rpc_server *server) {
       struct sockaddr_in v4;
       struct sockaddr_in6 v6;
       struct sockaddr_storage room;
-    } address;
+    } address = {.room = {0}};
     size = sizeof address;
     if (getsockname(descriptor, &address.any, &size) != 0)
       continue;
