@@ -111,9 +111,10 @@ bool order_record_pack_headers(const rd_kafka_message_t *message, ls_arena *aren
   return true;
 }
 
+/* Without bytes protobuf-c has no pointer, which Kafka would take for a null value. */
 static void add_header(rd_kafka_headers_t *headers, const char *name, const void *value,
                        size_t bytes) {
-  rd_kafka_header_add(headers, name, -1, value, (ssize_t)bytes);
+  rd_kafka_header_add(headers, name, -1, bytes > 0 ? value : "", (ssize_t)bytes);
 }
 
 static void add_number(rd_kafka_headers_t *headers, const char *name, int64_t number) {

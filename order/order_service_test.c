@@ -20,6 +20,7 @@
 #include "runtime/postgres/connection.h"
 
 #define PATIENCE_MS 20000
+#define STREAM_PATIENCE_MS 90000 /* less than the whole test's time limit */
 
 static char schema[48];
 
@@ -231,7 +232,8 @@ static void pages_follow_each_other(void **state) {
   assert_status(&status, LS_INVALID_ARGUMENT, "INVALID_REQUEST");
 }
 
-/* A deadline is of the whole stream: it outlasts the calls that are made meanwhile, however slow. */
+/* A deadline is of the whole stream: it outlasts the calls that are made meanwhile, however slow.
+ */
 static ls_rpc_stream *watch(ls_rpc_channel *channel, int64_t *ids, size_t count) {
   Order__V1__WatchOrdersRequest request = ORDER__V1__WATCH_ORDERS_REQUEST__INIT;
   const ls_rpc_call_options options = {.timeout_ms = STREAM_PATIENCE_MS};

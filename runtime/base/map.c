@@ -39,10 +39,9 @@ static bool grow(ls_map *map) {
   if (map->slots > SIZE_MAX / 4 / sizeof(map_slot))
     return false;
   size_t slots = map->slots ? map->slots * 2 : FIRST_SLOTS;
-  ls_map larger = {.slots = slots,
-                   .count = map->count,
-                   .slot = malloc(slots * sizeof *larger.slot),
-                   .used = calloc(slots, 1)};
+  ls_map larger = {.slots = slots};
+  larger.slot = malloc(slots * sizeof *larger.slot);
+  larger.used = calloc(slots, 1);
   if (!larger.slot || !larger.used) {
     free(larger.slot);
     free(larger.used);
@@ -51,13 +50,16 @@ static bool grow(ls_map *map) {
   for (size_t i = 0; i < map->slots; i++) {
     if (!map->used[i])
       continue;
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): where one is used, there are slots
     size_t at = slot_of(&larger, map->slot[i].key);
     larger.used[at] = 1;
     larger.slot[at] = map->slot[i];
   }
   free(map->slot);
   free(map->used);
-  *map = larger;
+  map->slots = slots;
+  map->slot = larger.slot;
+  map->used = larger.used;
   return true;
 }
 
@@ -83,6 +85,7 @@ ls_map_value *ls_map_insert(ls_map *map, int64_t key, bool *added) {
   size_t at = slot_of(map, key);
   map->used[at] = 1;
   map->count++;
+  // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): there are slots, now at the latest
   memset(&map->slot[at], 0, sizeof map->slot[at]);
   map->slot[at].key = key;
   return &map->slot[at].value;

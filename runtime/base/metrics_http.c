@@ -179,13 +179,16 @@ static int bind_address(const char *text, ls_error *error) {
 }
 
 static int port_of(int descriptor) {
-  struct sockaddr_storage address = {0};
+  union {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_storage room;
+  } address = {.room = {0}};
   socklen_t bytes = sizeof address;
-  if (getsockname(descriptor, (struct sockaddr *)&address, &bytes) != 0)
+  if (getsockname(descriptor, &address.any, &bytes) != 0)
     return 0;
-  if (address.ss_family == AF_INET6)
-    return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-  return ntohs(((struct sockaddr_in *)&address)->sin_port);
+  return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 static bool start_daemon(ls_metrics_http *server, int descriptor, ls_error *error) {

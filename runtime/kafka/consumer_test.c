@@ -1,4 +1,6 @@
-/* The consumer, and creating topics, against the mock cluster. */
+/* The consumer, and creating topics, against the mock cluster.
+ *
+ *   kafka_consumer_test [CASE]    one case alone, in this process */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,7 +20,12 @@
 #include "runtime/kafka/mock_cluster.h"
 #include "runtime/kafka/producer.h"
 
-enum { PARTITIONS = 4, DEADLINE_MS = 30000, BATCH = 64, MESSAGES = 400, SESSION_MS = 3000 };
+enum { PARTITIONS = 4, DEADLINE_MS = 30000, BATCH = 64, MESSAGES = 400 };
+
+/* The mock makes the first member of a group wait for three seconds, and forgets it when that is
+ * longer than its session. A rebalance after that lasts a second less than the newest member's
+ * session. */
+enum { SESSION_MS = 3500, LATER_SESSION_MS = 2000 };
 
 /* A consumer with what it was told and what it got. */
 typedef struct member {
@@ -233,7 +242,7 @@ static void test_rebalance(void **state) {
   int64_t deadline_ms = ls_clock_monotonic_ms() + DEADLINE_MS;
   while (first.got < 20 && ls_clock_monotonic_ms() < deadline_ms)
     step(&first, 1, 100); /* most stay in the local queue */
-  join(&second, mock, SESSION_MS);
+  join(&second, mock, LATER_SESSION_MS);
   deadline_ms = ls_clock_monotonic_ms() + DEADLINE_MS;
   while ((owned(&first) != 2 || owned(&second) != 2) && ls_clock_monotonic_ms() < deadline_ms) {
     step(&first, 1, 20);
@@ -266,6 +275,7 @@ static void test_pause_and_resume(void **state) {
   assert_true(ls_kafka_consumer_pause(self.consumer, &error)); /* before there is an assignment */
   assert_true(ls_kafka_consumer_is_paused(self.consumer));
   step_until_owned(&self, PARTITIONS);
+  int64_t assigned_ms = ls_clock_monotonic_ms();
   produce(mock, 100);
   step(&self, BATCH, 300);
   assert_int_equal(self.got, 0);
@@ -278,9 +288,9 @@ static void test_pause_and_resume(void **state) {
   assert_true(ls_kafka_consumer_resume(self.consumer, &error));
   step_until_got(&self, 150);
 
-  /* Polling by the batch counts as polling: the interval is SESSION_MS here. */
-  int64_t end_ms = ls_clock_monotonic_ms() + SESSION_MS + 500;
-  while (ls_clock_monotonic_ms() < end_ms)
+  /* Polling by the batch counts as polling: the interval is SESSION_MS here, and looked at twice a
+   * second. */
+  while (ls_clock_monotonic_ms() < assigned_ms + SESSION_MS + 700)
     step(&self, BATCH, 100);
   assert_int_equal(self.lost + self.revoked, 0);
 
@@ -362,13 +372,45 @@ static void test_create_topics(void **state) {
   assert_true(error.retriable);
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {
+static int run_case(const struct CMUnitTest *test) {
+  const struct CMUnitTest alone[] = {*test};
+  return cmocka_run_group_tests_name(test->name, alone, NULL, NULL);
+}
+
+/* The cases mostly wait for the mock's groups, so they run side by side, each in its own process.
+ */
+int main(int argc, char **argv) {
+  static const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_consume_and_commit, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_rebalance, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_pause_and_resume, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_cloud_event_round_trip, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_create_topics, make_cluster, destroy_cluster),
   };
-  return cmocka_run_group_tests(tests, NULL, NULL);
+  enum { CASES = sizeof tests / sizeof tests[0] };
+  if (argc > 1) {
+    for (size_t i = 0; i < CASES; i++) {
+      if (strcmp(argv[1], tests[i].name) == 0)
+        return run_case(&tests[i]);
+    }
+    fprintf(stderr, "there is no case %s\n", argv[1]);
+    return EXIT_FAILURE;
+  }
+  pid_t children[CASES];
+  for (size_t i = 0; i < CASES; i++) {
+    children[i] = fork();
+    if (children[i] == 0)
+      exit(run_case(&tests[i]));
+  }
+  int failed = 0;
+  for (size_t i = 0; i < CASES; i++) {
+    int status = 0;
+    bool passed = children[i] > 0 && waitpid(children[i], &status, 0) == children[i] &&
+                  WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (!passed) {
+      fprintf(stderr, "%s failed (wait status %d)\n", tests[i].name, status);
+      failed++;
+    }
+  }
+  return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

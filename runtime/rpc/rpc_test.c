@@ -111,6 +111,10 @@ static void handle_echo(ls_rpc_call *call, const Note *request, void *user_data)
     ECHO(echo_reply)(call, &answer);
     return;
   }
+  if (strcmp(request->text, "flaky") == 0 && atomic_fetch_add(&f->held, 1) < 2) {
+    ls_rpc_call_fail(call, LS_UNAVAILABLE, "not yet");
+    return;
+  }
   if (strcmp(request->text, "deadline") == 0) {
     Note answer = NOTE_INIT;
     int64_t left_ms = ls_rpc_call_time_left_ms(call);
@@ -658,6 +662,25 @@ static void no_server_is_unavailable(void **state) {
   stop(f);
 }
 
+static void unavailable_is_tried_again(void **state) {
+  (void)state;
+  fixture *f = start(NULL, NULL);
+  Note request = NOTE_INIT;
+  request.text = (char *)"flaky";
+  assert_true(ECHO(echo)(f->channel, &request, NULL, NULL, NULL));
+  assert_int_equal(atomic_load(&f->held), 3);
+  stop(f);
+
+  ls_rpc_channel_options once = {.retry_attempts = 1};
+  f = start(NULL, &once);
+  ls_rpc_status status = LS_RPC_STATUS_INIT;
+  assert_false(ECHO(echo)(f->channel, &request, NULL, NULL, &status));
+  assert_int_equal(status.code, LS_UNAVAILABLE);
+  assert_int_equal(atomic_load(&f->held), 1);
+  ls_rpc_status_clear(&status);
+  stop(f);
+}
+
 static void taken_address_is_told(void **state) {
   (void)state;
   fixture *f = start(NULL, NULL);
@@ -749,6 +772,7 @@ int main(void) {
       cmocka_unit_test(malformed_message_in_a_stream_is_invalid),
       cmocka_unit_test(chat_echoes_each_message),
       cmocka_unit_test(no_server_is_unavailable),
+      cmocka_unit_test(unavailable_is_tried_again),
       cmocka_unit_test(taken_address_is_told),
       cmocka_unit_test(shutdown_under_load_is_unavailable_only),
   };

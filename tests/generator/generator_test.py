@@ -7,6 +7,7 @@ and whether compilers take what they write.
 --update writes golden/ anew; read the difference before you keep it."""
 
 import argparse
+import concurrent.futures
 import os
 import pathlib
 import random
@@ -157,6 +158,14 @@ class Compile(Directory):
     def compile(self, compiler, *arguments):
         return run([compiler, "-fsyntax-only", f"-I{self.calls}", f"-I{ROOT}", "-isystem", self.messages,
                     *arguments])
+
+    def each(self, check, jobs):
+        """Runs check(*job) for each of the jobs, two at a time; each is a subtest called by its first two."""
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            results = [(job, pool.submit(check, *job)) for job in jobs]
+        for job, result in results:
+            with self.subTest(*job[:1], of=" ".join(str(part) for part in job[1:2])):
+                self.require(result.result())
 
     def each_compiler(self, *names):
         found = [name for name in names if shutil.which(name)]

@@ -301,3 +301,15 @@ def test_an_event_without_a_key_is_taken_by_its_value(shared, orders, deliveries
     event = order_event_pb2.OrderEvent(order_id=order.order_id)
     events.produce(shared.kafka, shared.topics["DOMAIN_TOPIC"], None, event.SerializeToString())
     in_step(deliveries, order)
+
+
+def test_an_event_of_a_later_kind_is_taken_for_what_it_says(shared, orders, deliveries, wait_until):
+    """What type an event has is for people: the version says what is to be done."""
+    order = samples.create(orders)
+    in_step(deliveries, order)
+    before = counters(shared)
+    event = order_event_pb2.OrderEvent(order_id=order.order_id, version=1)
+    event.MergeFromString(b"\x10\x63\xfa\x07\x03new")
+    events.produce(shared.kafka, shared.topics["CREATE_TOPIC"], str(order.order_id), event.SerializeToString())
+    wait_until(lambda: counters(shared).duplicates == before.duplicates + 1, 20, "it is a duplicate")
+    assert counters(shared).dead_lettered == before.dead_lettered
