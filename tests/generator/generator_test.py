@@ -159,13 +159,13 @@ class Compile(Directory):
         return run([compiler, "-fsyntax-only", f"-I{self.calls}", f"-I{ROOT}", "-isystem", self.messages,
                     *arguments])
 
-    def each(self, check, jobs):
-        """Runs check(*job) for each of the jobs, two at a time; each is a subtest called by its first two."""
+    def compile_all(self, runs):
+        """A run is the arguments of compile(). Two at a time: the tests do not have the machine alone."""
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            results = [(job, pool.submit(check, *job)) for job in jobs]
-        for job, result in results:
-            with self.subTest(*job[:1], of=" ".join(str(part) for part in job[1:2])):
-                self.require(result.result())
+            results = pool.map(lambda arguments: self.compile(*arguments), runs)
+            for arguments, done in zip(runs, results):
+                with self.subTest(compiler=arguments[0], source=arguments[-1].name, last=arguments[-2]):
+                    self.require(done)
 
     def each_compiler(self, *names):
         found = [name for name in names if shutil.which(name)]
@@ -175,18 +175,16 @@ class Compile(Directory):
     def test_sources(self):
         sources = sorted(self.calls.rglob("*.grpc-c.c"))
         self.assertEqual(len(sources), len(IMPORTED + RUNTIME + CASES))
-        for compiler in self.each_compiler("gcc", "clang"):
-            for source in sources:
-                with self.subTest(compiler=compiler, source=source.name):
-                    self.require(self.compile(compiler, *STRICT_C, source))
+        self.compile_all([(compiler, *STRICT_C, source)
+                          for compiler in self.each_compiler("gcc", "clang") for source in sources])
 
     def test_headers_in_cxx(self):
-        for compiler in self.each_compiler("g++", "clang++"):
-            for header in sorted(self.calls.rglob("*.grpc-c.h")):
-                with self.subTest(compiler=compiler, header=header.name):
-                    source = self.directory / "user.cc"
-                    source.write_text(f'#include "{header.relative_to(self.calls)}"\n')
-                    self.require(self.compile(compiler, *STRICT_CXX, source))
+        sources = []
+        for header in sorted(self.calls.rglob("*.grpc-c.h")):
+            sources.append(header.with_suffix(".cc"))
+            sources[-1].write_text(f'#include "{header.relative_to(self.calls)}"\n')
+        self.compile_all([(compiler, *STRICT_CXX, source)
+                          for compiler in self.each_compiler("g++", "clang++") for source in sources])
 
     def test_every_reserved_word(self):
         """Methods of each kind, and fields, that are called by what C and C++ reserve."""
@@ -201,23 +199,20 @@ class Compile(Directory):
             f'syntax = "proto2";\npackage words;\nmessage M {{\n{fields}}}\n{services}')
         self.require(protoc(f"--c-messages_out={self.calls}", f"--grpc-c_out={self.calls}", "words.proto",
                             roots=[self.directory]))
-        user = self.directory / "user"
+        user = self.directory / "user.c"
         user.write_text("".join(f"#include <{header}.h>\n" for header in (
             "assert", "complex", "errno", "stdalign", "stdarg", "stdbool", "stddef", "stdio", "stdnoreturn",
             "threads")) + '#include "words.grpc-c.h"\n')
-        user_cxx = self.directory / "user_cxx"
+        user_cxx = self.directory / "user.cc"
         user_cxx.write_text("#include <cassert>\n#include <cerrno>\n#include <cstdarg>\n#include <cstdio>\n"
                             '#include "words.grpc-c.h"\n')
-        for compiler in self.each_compiler("gcc", "clang"):
-            for standard in ("c17", "gnu17", "c2x"):
-                with self.subTest(compiler=compiler, standard=standard):
-                    for source in (self.calls / "words.pb-c.c", self.calls / "words.grpc-c.c"):
-                        self.require(self.compile(compiler, *STRICT_C, f"-std={standard}", source))
-                    self.require(self.compile(compiler, *STRICT_C, f"-std={standard}", "-x", "c", user))
-        for compiler in self.each_compiler("g++", "clang++"):
-            for standard in ("c++17", "gnu++17", "c++20"):
-                with self.subTest(compiler=compiler, standard=standard):
-                    self.require(self.compile(compiler, *STRICT_CXX, f"-std={standard}", "-x", "c++", user_cxx))
+        sources = [self.calls / "words.pb-c.c", self.calls / "words.grpc-c.c", user]
+        self.compile_all([(compiler, *STRICT_C, f"-std={standard}", source)
+                          for compiler in self.each_compiler("gcc", "clang")
+                          for standard in ("c17", "gnu17", "c2x") for source in sources])
+        self.compile_all([(compiler, *STRICT_CXX, f"-std={standard}", user_cxx)
+                          for compiler in self.each_compiler("g++", "clang++")
+                          for standard in ("c++17", "gnu++17", "c++20")])
 
     def test_deprecated_functions_warn(self):
         user = self.directory / "user.c"
