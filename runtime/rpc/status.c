@@ -158,9 +158,11 @@ void ls_rpc_status_receive(ls_rpc_status *status, grpc_status_code code, grpc_sl
   ls_rpc_status_clear(status);
   status->code =
       code >= GRPC_STATUS_OK && code <= GRPC_STATUS_UNAUTHENTICATED ? (ls_code)code : LS_UNKNOWN;
-  if (GRPC_SLICE_LENGTH(message) > 0)
-    status->message =
-        strndup((const char *)GRPC_SLICE_START_PTR(message), GRPC_SLICE_LENGTH(message));
+  size_t length = GRPC_SLICE_LENGTH(message); /* without a NUL */
+  if (length > 0 && (status->message = malloc(length + 1)) != NULL) {
+    memcpy(status->message, GRPC_SLICE_START_PTR(message), length);
+    status->message[length] = '\0';
+  }
   for (size_t i = 0; i < trailing->count && status->details == NULL; i++) {
     const grpc_metadata *item = &trailing->metadata[i];
     if (grpc_slice_str_cmp(item->key, "grpc-status-details-bin") != 0)
