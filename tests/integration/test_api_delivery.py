@@ -276,10 +276,12 @@ VIOLATIONS = {
     "negative page size": ("ListDeliveries", ListDeliveriesRequest(page_size=-1), "page_size"),
     "list of an unknown state": ("ListDeliveries", ListDeliveriesRequest(state=99), "state"),
     "dispatch no id": ("DispatchDelivery", DispatchDeliveryRequest(), "order_id"),
-    "dispatch a negative revision": ("DispatchDelivery", DispatchDeliveryRequest(order_id=1, expected_revision=-1), "expected_revision"),
+    "dispatch a negative revision": (
+        "DispatchDelivery", DispatchDeliveryRequest(order_id=1, expected_revision=-1), "expected_revision"),
     "tracking code too long": ("DispatchDelivery", DispatchDeliveryRequest(order_id=1, tracking_code="x" * 65), "tracking_code"),
     "complete no id": ("CompleteDelivery", CompleteDeliveryRequest(), "order_id"),
-    "complete a negative revision": ("CompleteDelivery", CompleteDeliveryRequest(order_id=1, expected_revision=-1), "expected_revision"),
+    "complete a negative revision": (
+        "CompleteDelivery", CompleteDeliveryRequest(order_id=1, expected_revision=-1), "expected_revision"),
 }
 
 

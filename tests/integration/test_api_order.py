@@ -461,7 +461,8 @@ VIOLATIONS = {
     "quantity too large": ("CreateOrder", _item(quantity=1_000_001), "order.items[1].quantity"),
     "negative price": ("CreateOrder", _item(unit_minor_units=-1), "order.items[1].unit_minor_units"),
     "price too large": ("CreateOrder", _item(unit_minor_units=10**12 + 1), "order.items[1].unit_minor_units"),
-    "total too large": ("CreateOrder", _with(items=[samples.item(quantity=1_000_000, unit_minor_units=10**12)] * 20), "order.items"),
+    "total too large": (
+        "CreateOrder", _with(items=[samples.item(quantity=1_000_000, unit_minor_units=10**12)] * 20), "order.items"),
     "no currency": ("CreateOrder", _with(currency_code=""), "order.currency_code"),
     "currency in lower case": ("CreateOrder", _with(currency_code="eur"), "order.currency_code"),
     "currency too long": ("CreateOrder", _with(currency_code="EURO"), "order.currency_code"),
@@ -498,7 +499,8 @@ VIOLATIONS = {
 @pytest.mark.parametrize("method, request_, field", VIOLATIONS.values(), ids=VIOLATIONS.keys())
 def test_every_rule_is_kept(orders, method, request_, field):
     refused = failure(getattr(orders, method), request_)
-    assert (refused.code, refused.reason, refused.domain) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "order.lockstep")
+    assert (refused.code, refused.reason, refused.domain) == (
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", "order.lockstep")
     assert refused.fields.keys() == {field}
     assert refused.message
 

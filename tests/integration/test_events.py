@@ -100,7 +100,8 @@ def test_an_order_is_where_the_java_client_would_put_it(shared, orders, deliveri
     in_step(deliveries, made[-1])
     topic = shared.topics["DOMAIN_TOPIC"]
     convergence.wait_outbox_empty(shared)
-    records = [record for record in events.read_topic(shared.kafka, topic) if int(record.key) in {order.order_id for order in made}]
+    ids = {order.order_id for order in made}
+    records = [record for record in events.read_topic(shared.kafka, topic) if int(record.key) in ids]
     assert len(records) == len(made)
     for record in records:
         assert record.partition == events.murmur2_partition(record.key, 6)
@@ -144,90 +145,6 @@ def test_an_event_larger_than_the_broker_takes_goes_without_its_payload(new_stac
     for order in (large, small):
         in_step(deliveries, order)
     assert relay_state(stack).oversized_events == 1
-
-
-# ---- the outbox ----
-
-INSERT = """INSERT INTO outbox (order_id, version, type, occur_time, snapshot)
-            SELECT order_id, version, type, occur_time, snapshot FROM outbox WHERE order_id = %s ORDER BY sequence LIMIT 1"""
-
-
-def test_a_late_commit_is_sent_and_holds_nobody_up(shared, orders, deliveries, wait_until):
-    """A row whose transaction ends last has a number below those that were sent long before."""
-    order = samples.create(orders)
-    in_step(deliveries, order)
-    with shared.order_database_connection() as late, late.transaction():
-        late.execute(INSERT, [order.order_id])
-        for _ in range(20):
-            in_step(deliveries, samples.create(orders))
-        wait_until(lambda: relay_state(shared).gap_count == 1, 20, "the relay sees the gap")
-        assert len(records_of(shared, order.order_id)) == 1
-    wait_until(lambda: len(records_of(shared, order.order_id)) == 2, 20, "the late row is sent")
-    wait_until(lambda: relay_state(shared).gap_count == 0, 20, "the gap is closed")
-
-
-def test_a_number_that_was_never_used_is_forgotten(shared, orders, deliveries, wait_until):
-    order = samples.create(orders)
-    with shared.order_database_connection() as connection:
-        with connection.transaction(force_rollback=True):
-            connection.execute(INSERT, [order.order_id])
-            in_step(deliveries, samples.create(orders))
-            wait_until(lambda: relay_state(shared).gap_count == 1, 20, "the relay sees the gap")
-    in_step(deliveries, samples.create(orders))
-    wait_until(lambda: relay_state(shared).gap_count == 0, 20, "the gap is closed")
-    assert len(records_of(shared, order.order_id)) == 1
-
-
-def test_a_newer_transaction_may_have_the_older_number(shared, orders, deliveries, wait_until):
-    """The one whose row is seen began before the one whose row is missing: by its id alone the missing one would
-    not seem to have begun."""
-    order, other = samples.create(orders), samples.create(orders)
-    for one in (order, other):
-        in_step(deliveries, one)
-    convergence.wait_outbox_empty(shared)
-    with shared.order_database_connection() as older, shared.order_database_connection() as newer:
-        with newer.transaction():
-            with older.transaction():
-                older.execute("SELECT pg_current_xact_id()")
-                newer.execute(INSERT, [order.order_id])
-                older.execute(INSERT, [other.order_id])
-            wait_until(lambda: len(records_of(shared, other.order_id)) == 2, 20, "the higher number is sent")
-    wait_until(lambda: len(records_of(shared, order.order_id)) == 2, 20, "the lower number is sent")
-
-
-def test_a_late_commit_is_sent_by_the_next_leader(new_stack, wait_until):
-    stack = new_stack().start()
-    orders, deliveries = clients.order_service(stack.order), clients.delivery_service(stack.delivery)
-    order = samples.create(orders)
-    in_step(deliveries, order)
-    with stack.order_database_connection() as late, late.transaction():
-        late.execute(INSERT, [order.order_id])
-        in_step(deliveries, samples.create(orders))
-        wait_until(lambda: relay_state(stack).gap_count == 1, 20, "the relay sees the gap")
-        stack.order.kill()
-        stack.order.start()
-        in_step(deliveries, samples.create(orders))
-    wait_until(lambda: len(records_of(stack, order.order_id)) >= 2, 20, "the late row is sent")
-
-
-def test_what_was_sent_is_removed(new_stack, wait_until):
-    stack = new_stack()
-    stack.prepare()
-    with stack.order_database_connection() as connection:
-        connection.execute("UPDATE outbox_relay SET partition_size = 100")
-        connection.execute("DROP TABLE outbox_p1, outbox_p1000001, outbox_p2000001, outbox_p3000001, outbox_p4000001")
-    for service in stack.services:
-        service.start()
-    load = Workload(stack.orders).run(600)
-    convergence.wait_converged(stack)
-
-    def few_rows_are_left():
-        with stack.order_database_connection() as connection:
-            (rows,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
-        return rows <= 300
-
-    wait_until(few_rows_are_left, 30, "partitions are dropped")
-    load.check(convergence.all_orders(stack))
 
 
 # ---- repetition and disorder ----

@@ -266,7 +266,8 @@ def test_a_failed_lookup_waits_beside_the_stream(new_stack, wait_until):
 
     def retried():
         pending = operations.ListPendingOrders(ListPendingOrdersRequest()).pending_orders
-        return list(pending) if [one.order_id for one in pending] == missing and min(one.attempts for one in pending) >= 2 else None
+        is_so = [one.order_id for one in pending] == missing and min(one.attempts for one in pending) >= 2
+        return list(pending) if is_so else None
 
     for one in wait_until(retried, 20, "both are retried"):
         assert one.reason

@@ -67,6 +67,29 @@ def test_a_transaction_that_is_rolled_back_leaves_no_gap(stack, wait_until):
     wait_relayed(stack, wait_until, sequence + 1)
 
 
+def test_a_newer_transaction_may_have_the_older_number(stack, wait_until):
+    """The row that is seen is of a transaction that began before the one whose row is missing: above all that have
+    ended, by its id alone the latter would not seem to have begun."""
+    events.set_mode(stack.order, events.MODES["zero-domain"])
+    orders = clients.order_service(stack.order)
+    missing, seen = samples.create(orders), samples.create(orders)
+    convergence.wait_converged(stack)
+    with stack.order_database_connection() as older, stack.order_database_connection() as newer:
+        with newer.transaction():
+            with older.transaction():
+                older.execute("SELECT pg_current_xact_id()")
+                newer.execute(INSERT, [missing.order_id])
+                older.execute(INSERT, [seen.order_id])
+            wait_until(lambda: copies(stack, seen) == 2, 20, "the higher number is sent")
+    wait_until(lambda: copies(stack, missing) == 2, 20, "the lower number is sent")
+
+
+def copies(stack, order):
+    """How many events there are about an order."""
+    keys = [record.key for record in events.read_topic(stack.kafka, stack.topics["DOMAIN_TOPIC"])]
+    return keys.count(str(order.order_id).encode())
+
+
 def test_rows_of_many_overlapping_transactions_all_arrive_in_order(stack):
     """Commits of several writers interleave; each order's first copies are in the order of its versions."""
     events.set_mode(stack.order, events.MODES["full-domain"])

@@ -55,7 +55,8 @@ def test_grpcurl_shows_what_there_is(stack, grpcurl):
 
     standard = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
     assert set(run(stack.order, "list").split()) == standard | {"order.v1.OrderService", "order.v1.OrderOperations"}
-    assert set(run(stack.delivery, "list").split()) == standard | {"delivery.v1.DeliveryService", "delivery.v1.DeliveryOperations"}
+    assert set(run(stack.delivery, "list").split()) == standard | {
+        "delivery.v1.DeliveryService", "delivery.v1.DeliveryOperations"}
     assert "rpc WatchOrders ( .order.v1.WatchOrdersRequest ) returns ( stream .order.v1.WatchOrdersResponse )" in run(
         stack.order, "describe", "order.v1.OrderService")
     assert "int64 version = 2;" in run(stack.order, "describe", "order.v1.Order")
@@ -96,7 +97,8 @@ def test_a_generated_python_client_does_the_same(stack):
     assert delivery.state == delivery_pb2.DELIVERY_STATE_CANCELLED
     batch = deliveries.BatchGetDeliveries(delivery_service_pb2.BatchGetDeliveriesRequest(order_ids=[order.order_id]))
     assert [one.order_version for one in batch.deliveries] == [3]
-    assert [one.order_id for one in deliveries.ListDeliveries(delivery_service_pb2.ListDeliveriesRequest()).deliveries] == [order.order_id]
+    listed = deliveries.ListDeliveries(delivery_service_pb2.ListDeliveriesRequest()).deliveries
+    assert [one.order_id for one in listed] == [order.order_id]
 
 
 def test_kcat_reads_an_event_and_protoc_shows_it(stack, kcat):

@@ -43,7 +43,7 @@ class Workload:
     acknowledged   the writes that were answered OK
     codes          how often calls ended with each status, retries included
     unknown        writes whose outcome was never learnt
-    problems       what should not have happened
+    problems       what should not have happened; run() and stop() assert that there is nothing
     """
 
     def __init__(self, services: Sequence[Service], threads: int = 8, seed: int = 1, retry: bool = True,
@@ -91,7 +91,6 @@ class Workload:
 
     def check(self, current: dict[int, order_pb2.Order]) -> None:
         """Asserts that the orders are what the acknowledgements said: each version made once, none lost."""
-        assert not self.problems, self.problems[:5]
         assert self.acknowledged
         answered: dict[int, dict[int, order_pb2.Order]] = collections.defaultdict(dict)
         for write in self.acknowledged:
@@ -124,6 +123,7 @@ class Workload:
         for thread in self._running:
             thread.join(self._patience_seconds + 30)
             assert not thread.is_alive(), "a write does not end"
+        assert not self.problems, self.problems[:5]
         return self
 
     def _work(self, steps: Iterator[str], pause_seconds: float, source: random.Random) -> None:
