@@ -46,23 +46,24 @@ def wait_until(condition, seconds=20, message="the condition"):
         time.sleep(0.02)
 
 
-_ports_given = set()
-
-
-def free_port():
-    """A TCP port of 127.0.0.1 on which nothing listens, from below the ephemeral range, so that no
-    outgoing connection takes it between two starts of the same service."""
+def reserve_port():
+    """A socket that keeps a TCP port of 127.0.0.1 until it is closed: a service can listen on it, as often as it is
+    started, and other tests find it taken. From below the ephemeral range, so that no outgoing connection has it."""
     while True:
-        port = 15000 + secrets.randbelow(17000)
-        if port in _ports_given:
+        reservation = socket.socket()
+        try:
+            reservation.bind(("127.0.0.1", 15000 + secrets.randbelow(17000)))
+        except OSError:
+            reservation.close()
             continue
-        with socket.socket() as attempt:
-            try:
-                attempt.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _ports_given.add(port)
-        return port
+        # Set after it was bound: nobody else may have the port, and a server that sets it too may.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return reservation
+
+
+def _address_of(reservation):
+    host, port = reservation.getsockname()
+    return f"{host}:{port}"
 
 
 class Infrastructure:
@@ -247,8 +248,8 @@ class Service:
         self.name = name
         self.program = pathlib.Path(program)
         self.settings = dict(settings)
-        self.address = f"127.0.0.1:{free_port()}"
-        self.metrics_address = f"127.0.0.1:{free_port()}"
+        self._reservations = [reserve_port(), reserve_port()]
+        self.address, self.metrics_address = map(_address_of, self._reservations)
         self.log_file = pathlib.Path(directory) / f"{name}.log"
         self.process = None
         self.credentials = None
@@ -341,6 +342,8 @@ class Service:
     def close(self):
         """At the end of a test: whatever state it is in, it ends."""
         self.kill()
+        for reservation in self._reservations:
+            reservation.close()
         with self._lock:
             if self._channel is not None:
                 self._channel.close()
