@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "delivery/v1/delivery_operations.pb-c.h"
+#include "runtime/base/fault.h"
 #include "runtime/kafka/producer.h"
 
 /* What the broker takes is the topic's affair. */
@@ -220,6 +221,7 @@ static bool send_once(dead_letter_producer *producer, sending *list, size_t coun
       accepted = true;
     }
   }
+  LS_FAULT_POINT("letters.produced");
   wait_for_reports(producer);
   return accepted;
 }

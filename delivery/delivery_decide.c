@@ -169,3 +169,12 @@ void delivery_decide(const delivery_known *known, const delivery_event *events, 
     apply_snapshot(events, found.snapshot, decision, verdicts);
   }
 }
+
+delivery_attempt delivery_decide_attempt(const delivery_waiting *waiting,
+                                         const delivery_lookup *lookup, int32_t max_attempts) {
+  if (satisfies(lookup, waiting->min_version))
+    return DELIVERY_ATTEMPT_FOUND;
+  if (!waiting->poked && waiting->applied_version >= waiting->min_version)
+    return DELIVERY_ATTEMPT_REACHED;
+  return waiting->attempts + 1 >= max_attempts ? DELIVERY_ATTEMPT_GIVEN_UP : DELIVERY_ATTEMPT_AGAIN;
+}

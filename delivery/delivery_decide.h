@@ -91,6 +91,25 @@ void delivery_decide(const delivery_known *known, const delivery_event *events, 
                      const delivery_lookup *lookup, delivery_decision *decision,
                      delivery_verdict *verdicts);
 
+/* An order that waits in pending_orders, when an attempt at it has been made. */
+typedef struct delivery_waiting {
+  int64_t min_version;     /* what it waits for; 0: whatever the order is at */
+  bool poked;              /* only a lookup will do */
+  int64_t applied_version; /* what the delivery is at; 0: there is none */
+  int32_t attempts;        /* before this one */
+} delivery_waiting;
+
+typedef enum delivery_attempt {
+  DELIVERY_ATTEMPT_FOUND,   /* done: what the lookup found is to be applied */
+  DELIVERY_ATTEMPT_REACHED, /* done: the stream has brought what was waited for */
+  DELIVERY_ATTEMPT_AGAIN,   /* to be tried again later */
+  DELIVERY_ATTEMPT_GIVEN_UP /* out of tries: a dead letter */
+} delivery_attempt;
+
+/* What becomes of an attempt whose lookup was answered, or failed for this order alone. */
+delivery_attempt delivery_decide_attempt(const delivery_waiting *waiting,
+                                         const delivery_lookup *lookup, int32_t max_attempts);
+
 /* Notes that an event brought `version` (≥ 1): tells whether it is the first of its kind in order,
  * was overtaken, or is a repetition. */
 typedef enum delivery_arrival {

@@ -305,6 +305,27 @@ static void test_in_order_one_by_one_nothing_is_stale(void **state) {
   assert_int_equal(known.tracker.missing_count, 0);
 }
 
+static delivery_attempt attempt_at(int64_t min_version, bool poked, int64_t applied,
+                                   int32_t attempts, delivery_lookup lookup) {
+  delivery_waiting waiting = {min_version, poked, applied, attempts};
+  return delivery_decide_attempt(&waiting, &lookup, 3);
+}
+
+static void test_what_becomes_of_an_attempt(void **state) {
+  (void)state;
+  assert_int_equal(attempt_at(4, false, 2, 0, found(4)), DELIVERY_ATTEMPT_FOUND);
+  assert_int_equal(attempt_at(4, false, 2, 9, found(5)), DELIVERY_ATTEMPT_FOUND);
+  assert_int_equal(attempt_at(0, true, 2, 0, found(1)), DELIVERY_ATTEMPT_FOUND);
+  /* An answer older than the event is not used. */
+  assert_int_equal(attempt_at(4, false, 2, 0, found(3)), DELIVERY_ATTEMPT_AGAIN);
+  assert_int_equal(attempt_at(4, false, 2, 1, missing), DELIVERY_ATTEMPT_AGAIN);
+  assert_int_equal(attempt_at(4, false, 2, 2, missing), DELIVERY_ATTEMPT_GIVEN_UP);
+  assert_int_equal(attempt_at(4, false, 2, 2, failed), DELIVERY_ATTEMPT_GIVEN_UP);
+  /* The stream got there by itself; one that was asked for is looked up all the same. */
+  assert_int_equal(attempt_at(4, false, 4, 2, failed), DELIVERY_ATTEMPT_REACHED);
+  assert_int_equal(attempt_at(4, true, 4, 0, failed), DELIVERY_ATTEMPT_AGAIN);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_full_payload_is_applied_without_a_lookup),
@@ -322,6 +343,7 @@ int main(void) {
       cmocka_unit_test(test_the_missing_are_bounded),
       cmocka_unit_test(test_any_arrival_in_any_batches_ends_the_same),
       cmocka_unit_test(test_in_order_one_by_one_nothing_is_stale),
+      cmocka_unit_test(test_what_becomes_of_an_attempt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "delivery/delivery_status.h"
 #include "delivery/page_token.h"
 #include "delivery/v1/delivery_operations.grpc-c.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 
 enum { MAX_PARTITIONS = 512, REPLAY_AT_ONCE = 100 };
@@ -213,6 +214,7 @@ static void replay_task(delivery_read *read, delivery_store *store, ls_arena *ar
     fail_replay(read->call, &error);
     return;
   }
+  LS_FAULT_POINT("delivery.replayed");
   if (!delivery_store_mark_replayed(store, &id, 1, &error) ||
       !delivery_store_letter(store, id, arena, &stored, &letter, &error)) {
     delivery_fail_store(read->call, &error);
@@ -249,8 +251,10 @@ static bool replay_some(delivery_operations *operations, delivery_store *store, 
   for (size_t i = 0; i < *count; i++)
     ids[i] = letters[i].dead_letter_id;
   *after_id = ids[*count - 1];
-  return dead_letter_producer_replay(operations->dead_letters, letters, *count, error) &&
-         delivery_store_mark_replayed(store, ids, *count, error);
+  if (!dead_letter_producer_replay(operations->dead_letters, letters, *count, error))
+    return false;
+  LS_FAULT_POINT("delivery.replayed");
+  return delivery_store_mark_replayed(store, ids, *count, error);
 }
 
 static void replay_all_task(delivery_read *read, delivery_store *store, ls_arena *arena) {

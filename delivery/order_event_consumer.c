@@ -11,6 +11,7 @@
 #include "delivery/delivery_store.h"
 #include "delivery/order_lookup.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/base/retry.h"
 #include "runtime/base/thread.h"
@@ -179,6 +180,7 @@ static void commit(order_event_consumer *consumer, ls_kafka_consumer *kafka, int
   consumer->committed_ms = ls_clock_monotonic_ms();
   if (consumer->offsets->cnt == 0)
     return;
+  LS_FAULT_POINT("delivery.commits");
   if (!ls_kafka_consumer_commit(kafka, consumer->offsets, timeout_ms, &error))
     LS_WARN("offsets are not committed; their events will come again", LS_ERR(&error));
   rd_kafka_topic_partition_list_destroy(consumer->offsets);
@@ -203,6 +205,7 @@ static void on_rebalance(ls_kafka_consumer *kafka, ls_kafka_rebalance kind,
   order_event_consumer *consumer = arg;
   if (kind == LS_KAFKA_ASSIGNED)
     return;
+  LS_FAULT_POINT("delivery.revoked");
   if (kind == LS_KAFKA_REVOKED)
     commit(consumer, kafka, COMMIT_TIMEOUT_MS);
   for (int i = 0; i < partitions->cnt; i++) {
@@ -341,9 +344,11 @@ static bool look_up(order_event_consumer *consumer, ls_error *error) {
   const int64_t *order_ids = event_batch_to_look_up(batch, &count);
   if (count == 0)
     return true;
-  return order_lookup_run(consumer->lookup, order_ids, count, event_batch_arena(batch),
-                          event_batch_results(batch), error) &&
-         event_batch_take_results(batch, error);
+  bool answered = order_lookup_run(consumer->lookup, order_ids, count, event_batch_arena(batch),
+                                   event_batch_results(batch), error);
+  if (answered)
+    LS_FAULT_POINT("delivery.looked_up");
+  return answered && event_batch_take_results(batch, error);
 }
 
 static bool send_letters(order_event_consumer *consumer, ls_error *error) {
@@ -352,6 +357,8 @@ static bool send_letters(order_event_consumer *consumer, ls_error *error) {
   if (!consumer->letters_sent &&
       !dead_letter_producer_send(consumer->dead_letters, letters, count, error))
     return false;
+  if (count > 0)
+    LS_FAULT_POINT("delivery.letters_sent");
   consumer->letters_sent = true;
   return true;
 }
@@ -464,6 +471,7 @@ static void handle_batch(order_event_consumer *consumer) {
   consumer->taken_changed = true;
   while (consumer->taken_count > 0) {
     if (try_batch(consumer, &error)) {
+      LS_FAULT_POINT("delivery.applied");
       finish_batch(consumer, begin_us);
       set_problem(consumer, NULL);
       break;
@@ -501,6 +509,7 @@ static void *run(void *arg) {
   order_event_consumer *consumer = arg;
   while (!atomic_load(&consumer->stop))
     step(consumer);
+  LS_FAULT_POINT("delivery.drains");
   drop_kafka(consumer);
   return NULL;
 }

@@ -31,8 +31,8 @@ typedef struct attempt {
   const delivery_snapshot *snapshots[2];
   const order_record *records[2];
   delivery_verdict verdicts[2];
-  bool given_up;
-  const char *reason;
+  delivery_attempt fate;
+  const char *reason; /* of one that is not done */
 } attempt;
 
 struct pending_retrier {
@@ -119,16 +119,6 @@ static void report(pending_retrier *retrier, const char *what, const ls_error *e
 
 /* --- What to do with an order --- */
 
-static bool is_found(const attempt *one) {
-  return one->result.lookup.kind == DELIVERY_LOOKUP_FOUND &&
-         (one->pending == NULL || one->result.lookup.version >= one->pending->min_version);
-}
-
-/* In step without the lookup: the stream has brought what was waited for. */
-static bool is_reached(const attempt *one) {
-  return !one->pending->poked && one->pending->applied_version >= one->pending->min_version;
-}
-
 /* As if the events had come that asked for it: one that says which version, one that says just
  * look. */
 static void fill_work(attempt *one, delivery_work *work, int64_t order_id) {
@@ -156,16 +146,20 @@ static const char *problem_of(const attempt *one) {
                                      : "the order service's answer is older than the event";
 }
 
+static bool is_done(const attempt *one) {
+  return one->fate == DELIVERY_ATTEMPT_FOUND || one->fate == DELIVERY_ATTEMPT_REACHED;
+}
+
 static delivery_pending_end end_of(pending_retrier *retrier, attempt *one) {
   const delivery_pending *pending = one->pending;
   delivery_pending_end end = {.order_id = pending->order_id, .generation = pending->generation};
-  if (is_found(one) || is_reached(one) || one->given_up) {
+  if (one->fate != DELIVERY_ATTEMPT_AGAIN) {
     end.done = true;
     return end;
   }
   end.attempts = pending->attempts + 1;
   end.delay_ms = next_delay_ms(retrier, pending->attempts);
-  end.reason = problem_of(one);
+  end.reason = one->reason;
   return end;
 }
 
@@ -196,20 +190,20 @@ static bool finish(pending_retrier *retrier, attempt *attempts, const int64_t *o
   size_t applied, given_up = 0;
   for (size_t i = 0; i < count; i++) {
     attempt *one = &attempts[i];
-    if (one->given_up && !add_letter(retrier, one, &batch.letter_count, error))
+    bool is_given_up = one->fate == DELIVERY_ATTEMPT_GIVEN_UP;
+    if (is_given_up && !add_letter(retrier, one, &batch.letter_count, error))
       return false;
-    if (is_found(one) && !one->given_up)
+    if (one->fate == DELIVERY_ATTEMPT_FOUND)
       fill_work(one, &retrier->works[batch.work_count++], order_ids[i]);
     if (one->pending != NULL)
       retrier->ends[batch.end_count++] = end_of(retrier, one);
-    given_up += one->given_up;
+    given_up += is_given_up;
   }
   if (!dead_letter_producer_send(retrier->dead_letters, batch.letters, batch.letter_count, error) ||
       !delivery_store_apply(retrier->store, &batch, &applied, error))
     return false;
   for (size_t i = 0; i < count; i++)
-    if (attempts[i].pending != NULL && !attempts[i].given_up &&
-        (is_found(&attempts[i]) || is_reached(&attempts[i])))
+    if (attempts[i].pending != NULL && is_done(&attempts[i]))
       ls_counter_add(retrier->options.counters->pending_resolved, 1);
   ls_counter_add(retrier->options.counters->pending_given_up, given_up);
   if (applied > 0)
@@ -224,7 +218,7 @@ static bool refuse(pending_retrier *retrier, attempt *one, int64_t order_id, con
     LS_ERROR("order left out of the resync", LS_INT("order_id", order_id), LS_ERR(cause));
     return true;
   }
-  one->given_up = true;
+  one->fate = DELIVERY_ATTEMPT_GIVEN_UP;
   one->reason = cause->message;
   return finish(retrier, one, &order_id, 1, error);
 }
@@ -290,8 +284,10 @@ static bool retry_pending(pending_retrier *retrier) {
   for (size_t i = 0; i < count; i++) {
     attempt *one = &retrier->attempts[i];
     *one = (attempt){.pending = &pending[i], .result = retrier->results[i]};
-    one->given_up = !is_found(one) && !is_reached(one) &&
-                    pending[i].attempts + 1 >= retrier->options.max_attempts;
+    delivery_waiting waiting = {pending[i].min_version, pending[i].poked,
+                                pending[i].applied_version, pending[i].attempts};
+    one->fate =
+        delivery_decide_attempt(&waiting, &one->result.lookup, retrier->options.max_attempts);
     one->reason = problem_of(one);
   }
   if (finish_all(retrier, count, &error))
@@ -310,7 +306,8 @@ static bool apply_page(pending_retrier *retrier, const delivery_snapshot *snapsh
   for (size_t i = 0; i < count; i++) {
     retrier->order_ids[i] = snapshots[i].order_id;
     retrier->attempts[i] =
-        (attempt){.result = {{DELIVERY_LOOKUP_FOUND, snapshots[i].version}, &snapshots[i], NULL}};
+        (attempt){.result = {{DELIVERY_LOOKUP_FOUND, snapshots[i].version}, &snapshots[i], NULL},
+                  .fate = DELIVERY_ATTEMPT_FOUND};
   }
   return count == 0 || finish_all(retrier, count, error);
 }

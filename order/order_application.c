@@ -12,6 +12,7 @@
 #include "order/order_writer.h"
 #include "order/outbox_relay.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/base/metrics.h"
 #include "runtime/base/metrics_http.h"
@@ -312,6 +313,7 @@ bool order_application_stop(order_application *application) {
     order_follow_stop(application->follow);
   if (application->is_server_running)
     is_clean = ls_rpc_server_shutdown(application->server, application->config->shutdown_grace_ms);
+  LS_FAULT_POINT("order.drains");
   if (application->writer != NULL)
     order_writer_stop(application->writer);
   if (application->reader != NULL)

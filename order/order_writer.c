@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
@@ -135,6 +136,8 @@ static void write_batch(writer_thread *thread, size_t count) {
   bool is_changed = false;
   for (size_t i = 0; i < count; i++)
     is_changed = is_changed || thread->writes[i]->outcome == ORDER_CHANGED;
+  if (is_changed)
+    LS_FAULT_POINT("order.committed");
   if (is_changed && writer->options.committed != NULL)
     writer->options.committed(thread->writes, count, writer->options.committed_arg);
 }

@@ -13,6 +13,7 @@
 #include "order/relay_reader.h"
 #include "order/relay_sender.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/base/retry.h"
 #include "runtime/base/thread.h"
@@ -76,6 +77,7 @@ static void set_problem(outbox_relay *relay, const ls_error *error) {
 static void on_sent(relay_event *event, const ls_error *failure, void *arg) {
   term *t = arg;
   if (failure == NULL) {
+    LS_FAULT_POINT("relay.acknowledged");
     t->acknowledged++;
     t->acknowledged_bytes += (int64_t)event->record_bytes;
     t->oversized += event->oversized ? 1 : 0;
@@ -112,8 +114,10 @@ static bool send_ready(term *t, ls_error *error) {
     event->entry = entry;
     ls_error failure;
     ls_error_clear(&failure);
-    if (relay_sender_send(t->sender, event, &failure))
+    if (relay_sender_send(t->sender, event, &failure)) {
+      LS_FAULT_POINT("relay.sent");
       continue;
+    }
     on_sent(event, &failure, t);
     if (failure.code == LS_RESOURCE_EXHAUSTED || failure.code == LS_FAILED_PRECONDITION)
       break;
@@ -208,6 +212,7 @@ static bool take_turn(term *t, bool *done, ls_error *error) {
   int64_t now_us = ls_clock_monotonic_us();
   if (stopping) {
     *done = relay_core_in_flight(t->core) == 0 || now_us >= atomic_load(&relay->stop_until_us);
+    LS_FAULT_POINT("relay.drains");
     if (*done)
       return checkpoint(t, error);
   } else {
@@ -243,6 +248,7 @@ static void free_event(void *event, void *arg) {
 /* Leads until the session is lost or the relay is stopped. */
 static bool lead(outbox_relay *relay, relay_reader *reader, ls_error *error) {
   term t = {.relay = relay, .reader = reader, .more = true};
+  LS_FAULT_POINT("relay.leads");
   ls_backoff_init(&t.backoff, RETRY_MS, MAX_RETRY_MS);
   t.next_housekeeping_us = in_ms(CHECKPOINT_MS);
   t.core = relay_reader_load(reader, relay->capacity, error);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/fault.h"
 #include "runtime/postgres/connection.h"
 #include "runtime/postgres/internal.h"
 
@@ -269,9 +270,11 @@ bool ls_pg_exec(ls_pg_connection *connection, const ls_pg_statement *statement,
   if (result && !filled)
     return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory for a result");
   bool may_commit = !ls_pg_in_transaction(connection);
-  bool done = send_prepared(connection, prepared, params)
-                  ? ls_pg_collect(connection, may_commit, &rows, error)
-                  : ls_pg_send_failed(connection, error);
+  bool done = send_prepared(connection, prepared, params) || ls_pg_send_failed(connection, error);
+  if (done) {
+    LS_FAULT_POINT_OF("postgres.sent.", statement->name);
+    done = ls_pg_collect(connection, may_commit, &rows, error);
+  }
   if (!done) {
     free(filled);
     return ls_error_prefix(error, "statement %s", statement->name);
@@ -437,6 +440,8 @@ bool ls_pg_exec_batch(ls_pg_connection *connection, ls_pg_transaction transactio
                     (!(transaction & LS_PG_BEGIN) && !ls_pg_in_transaction(connection));
   if (prepare_batch(connection, transaction, items, count, error)) {
     if (send_batch(connection, transaction, items, count, error)) {
+      for (size_t i = 0; i < count; i++)
+        LS_FAULT_POINT_OF("postgres.sent.", items[i].statement->name);
       if (receive_batch(connection, transaction, may_commit, items, count, error))
         return true;
     } else {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/postgres/internal.h"
 
@@ -183,6 +184,8 @@ static bool apply_next(const migration_run *run, bool *more, ls_error *error) {
     goto failed;
   if (present < run->count && !apply(run, &run->migrations[present], error))
     goto failed;
+  if (present < run->count)
+    LS_FAULT_POINT("postgres.migrated");
   if (!ls_pg_exec_sql(run->connection, "COMMIT", error))
     goto failed;
   if (present < run->count) {
