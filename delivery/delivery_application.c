@@ -7,6 +7,7 @@
 #include "delivery/delivery_monitor.h"
 #include "delivery/delivery_operations.h"
 #include "delivery/delivery_service.h"
+#include "delivery/reconciler.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/metrics.h"
@@ -38,6 +39,7 @@ struct delivery_application {
   delivery_monitor *monitor;
   order_event_consumer *consumer;
   pending_retrier *retrier;
+  delivery_reconciler *reconciler;
   dead_letter_producer *replayer;
   delivery_service service;
   delivery_operations operations;
@@ -202,13 +204,25 @@ static bool make_consumer(delivery_application *application, ls_error *error) {
                                      .counters = &application->counters,
                                      .changed = on_changed,
                                      .arg = application};
+  delivery_reconciler_options reconciling = {.database = &application->database,
+                                             .orders = application->orders,
+                                             .lookup_batch = (size_t)config->lookup_batch,
+                                             .lookup_calls = (unsigned)config->lookup_calls,
+                                             .lookup_timeout_ms = config->lookup_timeout_ms,
+                                             .interval_ms = config->reconcile_interval_ms,
+                                             .rate = config->reconcile_rate,
+                                             .grace_ms = config->reconcile_grace_ms,
+                                             .topic = config->domain_topic,
+                                             .counters = &application->counters,
+                                             .metrics = application->metrics};
   dead_letter_producer_options replayer = {&application->kafka, config->dead_letter_topic,
                                            DEAD_LETTER_TIMEOUT_MS};
   application->consumer = order_event_consumer_new(&consumer, error);
   application->retrier = pending_retrier_new(&retrier, error);
+  application->reconciler = delivery_reconciler_new(&reconciling, error);
   application->replayer = dead_letter_producer_new(&replayer, error);
   return application->consumer != NULL && application->retrier != NULL &&
-         application->replayer != NULL;
+         application->reconciler != NULL && application->replayer != NULL;
 }
 
 static bool make_server(delivery_application *application, ls_error *error) {
@@ -231,6 +245,7 @@ static bool make_server(delivery_application *application, ls_error *error) {
                                                   .dead_letters = application->replayer,
                                                   .consumer = application->consumer,
                                                   .retrier = application->retrier,
+                                                  .reconciler = application->reconciler,
                                                   .counters = &application->counters,
                                                   .resync_topic = config->domain_topic};
   set_health(application, false);
@@ -254,6 +269,7 @@ static bool start_parts(delivery_application *application, ls_error *error) {
       !delivery_writer_start(application->writer, error) ||
       !delivery_monitor_start(application->monitor, error) ||
       !pending_retrier_start(application->retrier, error) ||
+      !delivery_reconciler_start(application->reconciler, error) ||
       !order_event_consumer_start(application->consumer, error))
     return false;
   application->is_server_running = ls_rpc_server_start(application->server, error);
@@ -307,6 +323,8 @@ static void stop_parts(delivery_application *application, bool *is_clean) {
     delivery_follow_stop(application->follow);
   if (application->consumer != NULL)
     order_event_consumer_stop(application->consumer);
+  if (application->reconciler != NULL)
+    delivery_reconciler_stop(application->reconciler);
   if (application->retrier != NULL)
     pending_retrier_stop(application->retrier);
   if (application->is_server_running) {
@@ -337,6 +355,7 @@ bool delivery_application_stop(delivery_application *application) {
   ls_rpc_metrics_destroy(application->rpc_metrics);
   order_event_consumer_destroy(application->consumer);
   pending_retrier_destroy(application->retrier);
+  delivery_reconciler_destroy(application->reconciler);
   dead_letter_producer_destroy(application->replayer);
   ls_rpc_channel_destroy(application->orders);
   delivery_wait_destroy(application->wait);

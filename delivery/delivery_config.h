@@ -59,6 +59,10 @@ typedef struct delivery_config {
   int64_t pending_max_delay_ms;
   int64_t pending_poll_interval_ms;
 
+  int64_t reconcile_interval_ms;
+  int64_t reconcile_rate;
+  int64_t reconcile_grace_ms;
+
   const char *kafka_bootstrap_servers;
   const char *kafka_client_id;
   const char *kafka_security_protocol;

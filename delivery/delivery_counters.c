@@ -30,6 +30,8 @@ void delivery_counters_init(delivery_counters *counters, ls_metrics *metrics) {
        "Pending orders that a retry brought into step"},
       {&counters->pending_given_up, "lockstep_delivery_pending_given_up_total",
        "Pending orders given up on, each a dead letter"},
+      {&counters->reconciled, "lockstep_delivery_reconcile_healed_total",
+       "Deliveries found behind their orders that a lookup brought into step"},
   };
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
     *rows[i].counter = ls_metrics_counter(metrics, rows[i].name, rows[i].help, NULL);

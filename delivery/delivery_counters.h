@@ -5,7 +5,8 @@
 #include "delivery/v1/delivery_operations.pb-c.h"
 #include "runtime/base/metrics.h"
 
-/* Each as ConsumerCounters says. Handles live as long as the registry; any thread. */
+/* Each as ConsumerCounters says, where it has it. Handles live as long as the registry; any thread.
+ */
 typedef struct delivery_counters {
   ls_counter *consumed;
   ls_counter *applied;
@@ -19,6 +20,7 @@ typedef struct delivery_counters {
   ls_counter *lookup_ids;
   ls_counter *pending_resolved;
   ls_counter *pending_given_up;
+  ls_counter *reconciled; /* deliveries behind that a lookup brought into step */
   ls_histogram *batch_events;
   ls_histogram *batch_seconds;
   ls_histogram *lookup_seconds;

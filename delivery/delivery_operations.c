@@ -2,14 +2,16 @@
 #include "delivery/delivery_operations.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "delivery/delivery_status.h"
+#include "delivery/delivery_store_reconcile.h"
 #include "delivery/page_token.h"
 #include "delivery/v1/delivery_operations.grpc-c.h"
 #include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 
-enum { MAX_PARTITIONS = 512, REPLAY_AT_ONCE = 100 };
+enum { MAX_PARTITIONS = 512, REPLAY_AT_ONCE = 100, MAX_DISCARD_REASON_BYTES = 480 };
 
 /* Of raw records on a page, or replayed at once. */
 #define MAX_RECORD_BYTES ((size_t)3 << 20)
@@ -154,7 +156,8 @@ static void list_pending_orders(ls_rpc_call *call,
 }
 
 static page_query letters_query(const Delivery__V1__ListDeadLettersRequest *request) {
-  return (page_query){PAGE_DEAD_LETTERS, request->include_replayed != 0};
+  return (page_query){PAGE_DEAD_LETTERS, (uint8_t)((request->include_replayed != 0) |
+                                                   (request->include_discarded != 0) << 1)};
 }
 
 static void list_letters_task(delivery_read *read, delivery_store *store, ls_arena *arena) {
@@ -165,10 +168,10 @@ static void list_letters_task(delivery_read *read, delivery_store *store, ls_are
   char token[PAGE_TOKEN_BYTES];
   bool more;
   ls_error error = {0};
-  if (!delivery_store_list_letters(store, one->after_id, request->include_replayed != 0,
-                                   delivery_page_size(request->page_size), MAX_RECORD_BYTES, arena,
-                                   &response.dead_letters, &response.n_dead_letters, &more,
-                                   &error)) {
+  delivery_letter_filter filter = {request->include_replayed != 0, request->include_discarded != 0};
+  if (!delivery_store_list_letters(
+          store, filter, one->after_id, delivery_page_size(request->page_size), MAX_RECORD_BYTES,
+          arena, &response.dead_letters, &response.n_dead_letters, &more, &error)) {
     delivery_fail_store(read->call, &error);
     return;
   }
@@ -188,6 +191,73 @@ static void list_dead_letters(ls_rpc_call *call,
     push(call, user_data, &request->base, after_id, list_letters_task);
 }
 
+/* --- One dead letter --- */
+
+/* False: the call was answered. */
+static bool find_letter(const delivery_read *read, delivery_store *store, int64_t id,
+                        ls_arena *arena, delivery_stored_letter *stored,
+                        Delivery__V1__DeadLetter **letter) {
+  ls_error error = {0};
+  if (!delivery_store_letter(store, id, arena, stored, letter, &error))
+    delivery_fail_store(read->call, &error);
+  else if (*letter == NULL)
+    delivery_fail_missing_letter(read->call, id);
+  else
+    return true;
+  return false;
+}
+
+static void check_letter_id(int64_t dead_letter_id, delivery_violations *violations) {
+  if (dead_letter_id < 1)
+    delivery_violate(violations, "dead_letter_id", "must be 1 or more");
+}
+
+static void get_letter_task(delivery_read *read, delivery_store *store, ls_arena *arena) {
+  int64_t id =
+      ((const Delivery__V1__GetDeadLetterRequest *)((operation *)read)->request)->dead_letter_id;
+  delivery_stored_letter stored;
+  Delivery__V1__GetDeadLetterResponse response = DELIVERY__V1__GET_DEAD_LETTER_RESPONSE__INIT;
+  if (find_letter(read, store, id, arena, &stored, &response.dead_letter))
+    delivery_v1_delivery_operations_get_dead_letter_reply(read->call, &response);
+}
+
+static void get_dead_letter(ls_rpc_call *call, const Delivery__V1__GetDeadLetterRequest *request,
+                            void *user_data) {
+  delivery_violations violations = {.count = 0};
+  check_letter_id(request->dead_letter_id, &violations);
+  if (violations.count > 0)
+    delivery_fail_invalid(call, &violations);
+  else
+    push(call, user_data, &request->base, 0, get_letter_task);
+}
+
+static void discard_task(delivery_read *read, delivery_store *store, ls_arena *arena) {
+  const Delivery__V1__DiscardDeadLetterRequest *request =
+      (const Delivery__V1__DiscardDeadLetterRequest *)((operation *)read)->request;
+  delivery_stored_letter stored;
+  Delivery__V1__DiscardDeadLetterResponse response =
+      DELIVERY__V1__DISCARD_DEAD_LETTER_RESPONSE__INIT;
+  ls_error error = {0};
+  if (!delivery_store_discard_letter(store, request->dead_letter_id, request->reason, &error))
+    delivery_fail_store(read->call, &error);
+  else if (find_letter(read, store, request->dead_letter_id, arena, &stored, &response.dead_letter))
+    delivery_v1_delivery_operations_discard_dead_letter_reply(read->call, &response);
+}
+
+static void discard_dead_letter(ls_rpc_call *call,
+                                const Delivery__V1__DiscardDeadLetterRequest *request,
+                                void *user_data) {
+  delivery_violations violations = {.count = 0};
+  check_letter_id(request->dead_letter_id, &violations);
+  size_t bytes = strnlen(request->reason, MAX_DISCARD_REASON_BYTES + 1);
+  if (bytes < 1 || bytes > MAX_DISCARD_REASON_BYTES)
+    delivery_violate(&violations, "reason", "must be 1 to 480 bytes");
+  if (violations.count > 0)
+    delivery_fail_invalid(call, &violations);
+  else
+    push(call, user_data, &request->base, 0, discard_task);
+}
+
 /* --- Replay --- */
 
 static void fail_replay(ls_rpc_call *call, const ls_error *error) {
@@ -202,14 +272,8 @@ static void replay_task(delivery_read *read, delivery_store *store, ls_arena *ar
   delivery_stored_letter stored;
   Delivery__V1__DeadLetter *letter;
   ls_error error = {0};
-  if (!delivery_store_letter(store, id, arena, &stored, &letter, &error)) {
-    delivery_fail_store(read->call, &error);
+  if (!find_letter(read, store, id, arena, &stored, &letter))
     return;
-  }
-  if (letter == NULL) {
-    delivery_fail_missing_letter(read->call, id);
-    return;
-  }
   if (!dead_letter_producer_replay(one->operations->dead_letters, &stored, 1, &error)) {
     fail_replay(read->call, &error);
     return;
@@ -229,12 +293,11 @@ static void replay_dead_letter(ls_rpc_call *call,
                                const Delivery__V1__ReplayDeadLetterRequest *request,
                                void *user_data) {
   delivery_violations violations = {.count = 0};
-  if (request->dead_letter_id < 1) {
-    delivery_violate(&violations, "dead_letter_id", "must be 1 or more");
+  check_letter_id(request->dead_letter_id, &violations);
+  if (violations.count > 0)
     delivery_fail_invalid(call, &violations);
-    return;
-  }
-  push(call, user_data, &request->base, 0, replay_task);
+  else
+    push(call, user_data, &request->base, 0, replay_task);
 }
 
 /* Up to `last_id`, so that what fails again and comes back does not make this go on for ever. */
@@ -326,13 +389,62 @@ static void resync_orders(ls_rpc_call *call, const Delivery__V1__ResyncOrdersReq
     push(call, user_data, &request->base, 0, resync_task);
 }
 
+/* --- Reconciliation --- */
+
+static void reconciliation_state_task(delivery_read *read, delivery_store *store, ls_arena *arena) {
+  delivery_operations *operations = operations_of(read);
+  Delivery__V1__GetReconciliationStateResponse response =
+      DELIVERY__V1__GET_RECONCILIATION_STATE_RESPONSE__INIT;
+  ls_error error = {0};
+  if (!delivery_store_read_reconciliation(store, arena, &response, &error)) {
+    delivery_fail_store(read->call, &error);
+    return;
+  }
+  response.enabled = delivery_reconciler_is_enabled(operations->reconciler);
+  response.healed = (int64_t)ls_counter_value(operations->counters->reconciled);
+  delivery_v1_delivery_operations_get_reconciliation_state_reply(read->call, &response);
+}
+
+static void get_reconciliation_state(ls_rpc_call *call,
+                                     const Delivery__V1__GetReconciliationStateRequest *request,
+                                     void *user_data) {
+  push(call, user_data, &request->base, 0, reconciliation_state_task);
+}
+
+static void start_reconciliation_task(delivery_read *read, delivery_store *store, ls_arena *arena) {
+  (void)arena;
+  ls_error error = {0};
+  if (!delivery_store_start_reconciliation(store, &error)) {
+    delivery_fail_store(read->call, &error);
+    return;
+  }
+  delivery_reconciler_wake(operations_of(read)->reconciler);
+  Delivery__V1__StartReconciliationResponse response =
+      DELIVERY__V1__START_RECONCILIATION_RESPONSE__INIT;
+  delivery_v1_delivery_operations_start_reconciliation_reply(read->call, &response);
+}
+
+static void start_reconciliation(ls_rpc_call *call,
+                                 const Delivery__V1__StartReconciliationRequest *request,
+                                 void *user_data) {
+  if (delivery_reconciler_is_enabled(((delivery_operations *)user_data)->reconciler))
+    push(call, user_data, &request->base, 0, start_reconciliation_task);
+  else
+    ls_rpc_call_fail(call, LS_FAILED_PRECONDITION,
+                     "reconciliation is off here: RECONCILE_INTERVAL is 0");
+}
+
 static const delivery_v1_delivery_operations_handlers handlers = {
     .get_consumer_state = get_consumer_state,
     .list_pending_orders = list_pending_orders,
     .list_dead_letters = list_dead_letters,
+    .get_dead_letter = get_dead_letter,
+    .discard_dead_letter = discard_dead_letter,
     .replay_dead_letter = replay_dead_letter,
     .replay_all_dead_letters = replay_all_dead_letters,
     .resync_orders = resync_orders,
+    .get_reconciliation_state = get_reconciliation_state,
+    .start_reconciliation = start_reconciliation,
 };
 
 bool delivery_operations_register(delivery_operations *operations, ls_rpc_server *server,

@@ -11,6 +11,7 @@
 #include "delivery/delivery_reader.h"
 #include "delivery/order_event_consumer.h"
 #include "delivery/pending_retrier.h"
+#include "delivery/reconciler.h"
 #include "runtime/rpc/server.h"
 
 /* All must outlive the server. */
@@ -19,6 +20,7 @@ typedef struct delivery_operations {
   dead_letter_producer *dead_letters; /* which nobody else uses */
   order_event_consumer *consumer;
   pending_retrier *retrier;
+  delivery_reconciler *reconciler;
   const delivery_counters *counters;
   const char *resync_topic; /* where dead letters that come of a resync are replayed to */
 } delivery_operations;

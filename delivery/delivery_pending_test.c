@@ -148,6 +148,8 @@ static void add_letters(const delivery_letter *letters, size_t count) {
 
 static void test_dead_letters(void **state) {
   (void)state;
+  const delivery_letter_filter waiting = {false, false}, replayed_too = {true, false};
+  const delivery_letter_filter all = {true, true};
   const delivery_letter letters[] = {
       {{"order-topic", 1, 10, "a", 1, NULL, 0, "", 0}, "no order id"},
       {{"order-topic", 1, 11, NULL, 0, "", 0, "", 0}, "names no order"},
@@ -159,18 +161,18 @@ static void test_dead_letters(void **state) {
   size_t count;
   bool more;
   ls_error error = {0};
-  test_check(delivery_store_list_letters(test_store, 0, false, 2, 1000, test_arena, &list, &count,
+  test_check(delivery_store_list_letters(test_store, waiting, 0, 2, 1000, test_arena, &list, &count,
                                          &more, &error),
              &error);
   assert_int_equal(count, 2);
   assert_true(more);
-  test_check(delivery_store_list_letters(test_store, 0, false, 3, 1000, test_arena, &list, &count,
+  test_check(delivery_store_list_letters(test_store, waiting, 0, 3, 1000, test_arena, &list, &count,
                                          &more, &error),
              &error);
   assert_int_equal(count, 3);
   assert_false(more);
   /* A bound of bytes leaves at least one. */
-  test_check(delivery_store_list_letters(test_store, 0, false, 3, 0, test_arena, &list, &count,
+  test_check(delivery_store_list_letters(test_store, waiting, 0, 3, 0, test_arena, &list, &count,
                                          &more, &error),
              &error);
   assert_int_equal(count, 1);
@@ -193,11 +195,30 @@ static void test_dead_letters(void **state) {
   int64_t pending, dead;
   test_check(delivery_store_count_problems(test_store, &pending, &dead, &error), &error);
   assert_int_equal(dead, 2);
-  test_check(delivery_store_list_letters(test_store, 0, true, 10, 1000, test_arena, &list, &count,
-                                         &more, &error),
+  test_check(delivery_store_list_letters(test_store, replayed_too, 0, 10, 1000, test_arena, &list,
+                                         &count, &more, &error),
              &error);
   assert_int_equal(count, 3);
   assert_non_null(list[0]->replay_time);
+  int64_t discarded = list[1]->dead_letter_id;
+  test_check(delivery_store_discard_letter(test_store, discarded, "known", &error), &error);
+  test_check(delivery_store_discard_letter(test_store, discarded, "known better", &error), &error);
+  test_check(delivery_store_count_problems(test_store, &pending, &dead, &error), &error);
+  assert_int_equal(dead, 1);
+  test_check(delivery_store_list_letters(test_store, replayed_too, 0, 10, 1000, test_arena, &list,
+                                         &count, &more, &error),
+             &error);
+  assert_int_equal(count, 2);
+  test_check(delivery_store_list_letters(test_store, all, 0, 10, 1000, test_arena, &list, &count,
+                                         &more, &error),
+             &error);
+  assert_int_equal(count, 3);
+  assert_non_null(list[1]->discard_time);
+  assert_string_equal(list[1]->discard_reason, "known");
+  test_check(delivery_store_letters_to_replay(test_store, 0, last, 10, 1000, test_arena, &stored,
+                                              &count, &error),
+             &error);
+  assert_int_equal(count, 1);
   assert_null(list[1]->replay_time);
 }
 

@@ -132,6 +132,7 @@ typedef struct delivery_pending {
   int64_t generation;
   int64_t applied_version; /* what the delivery is at; 0: there is none */
   bool poked;              /* asked for without a version: only a lookup will do */
+  bool reconciling;        /* found behind by the comparison with the order service */
 } delivery_pending;
 
 /* Claims at most `limit` of those due for `lease_ms`, by ascending order id. No two replicas claim
@@ -153,7 +154,7 @@ bool delivery_store_list_pending(delivery_store *store, int64_t after_order_id, 
                                  ls_arena *arena, Delivery__V1__PendingOrder ***pending,
                                  size_t *count, ls_error *error);
 
-/* Numbers of pending orders and of dead letters not replayed. */
+/* Numbers of pending orders and of dead letters neither replayed nor discarded. */
 bool delivery_store_count_problems(delivery_store *store, int64_t *pending, int64_t *dead_letters,
                                    ls_error *error);
 
@@ -178,9 +179,15 @@ bool delivery_store_advance_resync(delivery_store *store, int64_t generation,
 
 /* --- Dead letters --- */
 
+/* Which to list beside those that wait for somebody. */
+typedef struct delivery_letter_filter {
+  bool replayed;
+  bool discarded;
+} delivery_letter_filter;
+
 /* At most `limit` and about `max_bytes` of those above `after_id`, and whether there are more. */
-bool delivery_store_list_letters(delivery_store *store, int64_t after_id, bool include_replayed,
-                                 int32_t limit, size_t max_bytes, ls_arena *arena,
+bool delivery_store_list_letters(delivery_store *store, delivery_letter_filter filter,
+                                 int64_t after_id, int32_t limit, size_t max_bytes, ls_arena *arena,
                                  Delivery__V1__DeadLetter ***letters, size_t *count, bool *more,
                                  ls_error *error);
 
@@ -195,8 +202,8 @@ typedef struct delivery_stored_letter {
 bool delivery_store_letter(delivery_store *store, int64_t dead_letter_id, ls_arena *arena,
                            delivery_stored_letter *stored, Delivery__V1__DeadLetter **letter,
                            ls_error *error);
-/* At most `limit` and about `max_bytes` that were not replayed, above `after_id` and up to
- * `last_id`. */
+/* At most `limit` and about `max_bytes` that were neither replayed nor discarded, above `after_id`
+ * and up to `last_id`. */
 bool delivery_store_letters_to_replay(delivery_store *store, int64_t after_id, int64_t last_id,
                                       int32_t limit, size_t max_bytes, ls_arena *arena,
                                       delivery_stored_letter **letters, size_t *count,
@@ -205,5 +212,8 @@ bool delivery_store_letters_to_replay(delivery_store *store, int64_t after_id, i
 bool delivery_store_last_letter(delivery_store *store, int64_t *dead_letter_id, ls_error *error);
 bool delivery_store_mark_replayed(delivery_store *store, const int64_t *dead_letter_ids,
                                   size_t count, ls_error *error);
+/* Does nothing where there is none, or it was discarded before. */
+bool delivery_store_discard_letter(delivery_store *store, int64_t dead_letter_id,
+                                   const char *reason, ls_error *error);
 
 #endif

@@ -38,7 +38,8 @@ void delivery_store_add_letters(ls_pg_params *params, const delivery_letter *let
  * choose from. Sizes are known without reading the values. */
 #define LETTERS(condition)                                                                         \
   "SELECT source_topic, source_partition, source_offset, record_key, record_value, "               \
-  "  record_headers, dead_letter_id, reason, create_time, replay_time, candidates "                \
+  "  record_headers, dead_letter_id, reason, create_time, replay_time, discard_time, "             \
+  "  coalesce(discard_reason, ''), candidates "                                                    \
   "FROM (SELECT *, row_number() OVER (ORDER BY dead_letter_id) AS place, "                         \
   "    sum(coalesce(octet_length(record_key), 0) + coalesce(octet_length(record_value), 0) + "     \
   "      octet_length(record_headers)) OVER (ORDER BY dead_letter_id) AS bytes, "                  \
@@ -49,16 +50,23 @@ void delivery_store_add_letters(ls_pg_params *params, const delivery_letter *let
 
 #define LETTER_TYPES                                                                               \
   LS_PG_TEXT, LS_PG_INT4, LS_PG_INT8, LS_PG_BYTEA, LS_PG_BYTEA, LS_PG_BYTEA, LS_PG_INT8,           \
-      LS_PG_TEXT, LS_PG_TIMESTAMPTZ, LS_PG_TIMESTAMPTZ, LS_PG_INT8
+      LS_PG_TEXT, LS_PG_TIMESTAMPTZ, LS_PG_TIMESTAMPTZ, LS_PG_TIMESTAMPTZ, LS_PG_TEXT, LS_PG_INT8
 
-static const ls_pg_statement list_all_statement = {
-    .name = "delivery_letters_all", .sql = LETTERS(""), .columns = {LETTER_TYPES}};
+enum { CANDIDATES_COLUMN = 12 };
 
-static const ls_pg_statement list_open_statement = {.name = "delivery_letters_open",
-                                                    .sql = LETTERS("AND replay_time IS NULL"),
-                                                    .columns = {LETTER_TYPES}};
+#define LETTERS_STATEMENT(statement_name, condition)                                               \
+  {                                                                                                \
+    .name = statement_name, .sql = LETTERS(condition), .columns = { LETTER_TYPES }                 \
+  }
 
-static bool select_letters(delivery_store *store, bool include_replayed, int64_t after_id,
+/* By whether those that were replayed, and those that were discarded, are in it. */
+static const ls_pg_statement list_statements[2][2] = {
+    {LETTERS_STATEMENT("delivery_letters_open", "AND replay_time IS NULL AND discard_time IS NULL"),
+     LETTERS_STATEMENT("delivery_letters_discarded", "AND replay_time IS NULL")},
+    {LETTERS_STATEMENT("delivery_letters_replayed_too", "AND discard_time IS NULL"),
+     LETTERS_STATEMENT("delivery_letters_all", "")}};
+
+static bool select_letters(delivery_store *store, delivery_letter_filter filter, int64_t after_id,
                            int64_t last_id, int32_t limit, size_t max_bytes, ls_pg_result **rows,
                            ls_error *error) {
   if (!delivery_store_connect(store, error))
@@ -68,9 +76,8 @@ static bool select_letters(delivery_store *store, bool include_replayed, int64_t
   ls_pg_params_int8(params, last_id);
   ls_pg_params_int8(params, limit);
   ls_pg_params_int8(params, (int64_t)max_bytes);
-  return ls_pg_exec(store->connection,
-                    include_replayed ? &list_all_statement : &list_open_statement, params, rows,
-                    error);
+  return ls_pg_exec(store->connection, &list_statements[filter.replayed][filter.discarded], params,
+                    rows, error);
 }
 
 static bool take_headers(const order_record *record, ls_arena *arena,
@@ -87,6 +94,15 @@ static bool take_headers(const order_record *record, ls_arena *arena,
 
 static ProtobufCBinaryData binary(const void *data, size_t bytes) {
   return (ProtobufCBinaryData){.len = bytes, .data = bytes > 0 ? (uint8_t *)(uintptr_t)data : NULL};
+}
+
+/* True also where there is none. */
+static bool read_time(const ls_pg_result *rows, size_t row, size_t column, ls_arena *arena,
+                      Google__Protobuf__Timestamp **time) {
+  if (ls_pg_is_null(rows, row, column))
+    return true;
+  *time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, row, column), arena);
+  return *time != NULL;
 }
 
 static Delivery__V1__DeadLetter *read_letter(const ls_pg_result *rows, size_t row, ls_arena *arena,
@@ -109,25 +125,24 @@ static Delivery__V1__DeadLetter *read_letter(const ls_pg_result *rows, size_t ro
   letter->value = binary(record.value, record.value_bytes);
   letter->reason = ls_arena_strdup(arena, ls_pg_get_text(rows, row, 7, NULL));
   letter->create_time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, row, 8), arena);
-  bool replayed = !ls_pg_is_null(rows, row, 9);
-  if (replayed)
-    letter->replay_time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, row, 9), arena);
-  if (letter->reason == NULL || letter->create_time == NULL ||
-      (replayed && letter->replay_time == NULL)) {
+  letter->discard_reason = ls_arena_strdup(arena, ls_pg_get_text(rows, row, 11, NULL));
+  if (letter->reason == NULL || letter->create_time == NULL || letter->discard_reason == NULL ||
+      !read_time(rows, row, 9, arena, &letter->replay_time) ||
+      !read_time(rows, row, 10, arena, &letter->discard_time)) {
     delivery_store_exhausted(error);
     return NULL;
   }
   return letter;
 }
 
-bool delivery_store_list_letters(delivery_store *store, int64_t after_id, bool include_replayed,
-                                 int32_t limit, size_t max_bytes, ls_arena *arena,
+bool delivery_store_list_letters(delivery_store *store, delivery_letter_filter filter,
+                                 int64_t after_id, int32_t limit, size_t max_bytes, ls_arena *arena,
                                  Delivery__V1__DeadLetter ***letters, size_t *count, bool *more,
                                  ls_error *error) {
   *count = 0;
   *more = false;
   ls_pg_result *rows;
-  if (!select_letters(store, include_replayed, after_id, INT64_MAX, limit, max_bytes, &rows, error))
+  if (!select_letters(store, filter, after_id, INT64_MAX, limit, max_bytes, &rows, error))
     return false;
   size_t found = ls_pg_row_count(rows);
   *letters = ls_arena_alloc(arena, (found > 0 ? found : 1) * sizeof **letters);
@@ -140,7 +155,7 @@ bool delivery_store_list_letters(delivery_store *store, int64_t after_id, bool i
   }
   if (done) {
     *count = found;
-    *more = found > 0 && ls_pg_get_int8(rows, 0, 10) > (int64_t)found;
+    *more = found > 0 && ls_pg_get_int8(rows, 0, CANDIDATES_COLUMN) > (int64_t)found;
   }
   ls_pg_result_destroy(rows);
   return done;
@@ -152,7 +167,8 @@ bool delivery_store_letters_to_replay(delivery_store *store, int64_t after_id, i
                                       ls_error *error) {
   *count = 0;
   ls_pg_result *rows;
-  if (!select_letters(store, false, after_id, last_id, limit, max_bytes, &rows, error))
+  if (!select_letters(store, (delivery_letter_filter){false, false}, after_id, last_id, limit,
+                      max_bytes, &rows, error))
     return false;
   size_t found = ls_pg_row_count(rows);
   *letters = ls_arena_alloc(arena, (found > 0 ? found : 1) * sizeof **letters);
@@ -174,7 +190,8 @@ bool delivery_store_letter(delivery_store *store, int64_t dead_letter_id, ls_are
                            ls_error *error) {
   *letter = NULL;
   ls_pg_result *rows;
-  if (!select_letters(store, true, dead_letter_id - 1, dead_letter_id, 1, 1, &rows, error))
+  if (!select_letters(store, (delivery_letter_filter){true, true}, dead_letter_id - 1,
+                      dead_letter_id, 1, 1, &rows, error))
     return false;
   bool done = true;
   if (ls_pg_row_count(rows) > 0) {
@@ -213,4 +230,20 @@ bool delivery_store_mark_replayed(delivery_store *store, const int64_t *dead_let
   ls_pg_params *params = delivery_store_params(store, 0);
   ls_pg_params_int8_array(params, dead_letter_ids, count);
   return ls_pg_exec(store->connection, &replayed_statement, params, NULL, error);
+}
+
+/* What was said first stays. */
+static const ls_pg_statement discard_statement = {
+    .name = "delivery_letters_discard",
+    .sql = "UPDATE dead_letters SET discard_time = statement_timestamp(), discard_reason = $2 "
+           "WHERE dead_letter_id = $1 AND discard_time IS NULL"};
+
+bool delivery_store_discard_letter(delivery_store *store, int64_t dead_letter_id,
+                                   const char *reason, ls_error *error) {
+  if (!delivery_store_connect(store, error))
+    return false;
+  ls_pg_params *params = delivery_store_params(store, 0);
+  ls_pg_params_int8(params, dead_letter_id);
+  ls_pg_params_text(params, reason);
+  return ls_pg_exec(store->connection, &discard_statement, params, NULL, error);
 }

@@ -125,11 +125,13 @@ static const ls_pg_statement claim_statement = {
            "  UPDATE pending_orders p "
            "  SET lease_time = statement_timestamp() + $2 * interval '1 millisecond' "
            "  FROM due WHERE p.order_id = due.order_id "
-           "  RETURNING p.order_id, p.min_version, p.attempts, p.generation, p.poked) "
+           "  RETURNING p.order_id, p.min_version, p.attempts, p.generation, p.poked, "
+           "    p.reconciling) "
            "SELECT c.order_id, c.min_version, c.attempts, c.generation, "
-           "  coalesce(d.order_version, 0), c.poked "
+           "  coalesce(d.order_version, 0), c.poked, c.reconciling "
            "FROM claimed c LEFT JOIN deliveries d ON d.order_id = c.order_id ORDER BY c.order_id",
-    .columns = {LS_PG_INT8, LS_PG_INT8, LS_PG_INT4, LS_PG_INT8, LS_PG_INT8, LS_PG_BOOL}};
+    .columns = {LS_PG_INT8, LS_PG_INT8, LS_PG_INT4, LS_PG_INT8, LS_PG_INT8, LS_PG_BOOL,
+                LS_PG_BOOL}};
 
 bool delivery_store_claim_pending(delivery_store *store, int32_t limit, int64_t lease_ms,
                                   ls_arena *arena, delivery_pending **pending, size_t *count,
@@ -155,7 +157,8 @@ bool delivery_store_claim_pending(delivery_store *store, int32_t limit, int64_t 
                                          .attempts = ls_pg_get_int4(rows, row, 2),
                                          .generation = ls_pg_get_int8(rows, row, 3),
                                          .applied_version = ls_pg_get_int8(rows, row, 4),
-                                         .poked = ls_pg_get_bool(rows, row, 5)};
+                                         .poked = ls_pg_get_bool(rows, row, 5),
+                                         .reconciling = ls_pg_get_bool(rows, row, 6)};
   *count = found;
   ls_pg_result_destroy(rows);
   return true;
@@ -255,7 +258,8 @@ bool delivery_store_list_pending(delivery_store *store, int64_t after_order_id, 
 static const ls_pg_statement count_statement = {
     .name = "delivery_count_problems",
     .sql = "SELECT (SELECT count(*) FROM pending_orders), "
-           "(SELECT count(*) FROM dead_letters WHERE replay_time IS NULL)",
+           "(SELECT count(*) FROM dead_letters WHERE replay_time IS NULL "
+           "  AND discard_time IS NULL)",
     .columns = {LS_PG_INT8, LS_PG_INT8}};
 
 bool delivery_store_count_problems(delivery_store *store, int64_t *pending, int64_t *dead_letters,

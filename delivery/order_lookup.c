@@ -308,3 +308,50 @@ bool order_lookup_list(order_lookup *lookup, const char *page_token, int32_t pag
   order__v1__list_orders_response__free_unpacked(response, NULL);
   return done;
 }
+
+/* --- Their versions --- */
+
+static bool take_versions(const Order__V1__ListOrderVersionsResponse *response,
+                          int64_t after_order_id, ls_arena *arena, reconcile_versions *found,
+                          ls_error *error) {
+  size_t count = response->n_order_ids;
+  if (response->n_versions != count || (count == 0 && !response->is_last))
+    return ls_error_set(error, LS_INTERNAL, false, NULL,
+                        "ListOrderVersions: %zu ids and %zu versions", count, response->n_versions);
+  for (size_t i = 0; i < count; i++) {
+    if (response->order_ids[i] <= after_order_id || response->versions[i] < 1)
+      return ls_error_set(error, LS_INTERNAL, false, NULL,
+                          "ListOrderVersions: order_ids[%zu] does not ascend or has no version", i);
+    after_order_id = response->order_ids[i];
+  }
+  size_t bytes = count * sizeof(int64_t);
+  found->order_ids = ls_arena_memdup(arena, response->order_ids, bytes);
+  found->versions = ls_arena_memdup(arena, response->versions, bytes);
+  found->count = count;
+  return count == 0 || (found->order_ids != NULL && found->versions != NULL) ||
+         ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "no memory for a page of versions");
+}
+
+bool order_lookup_versions(order_lookup *lookup, int64_t after_order_id, int32_t page_size,
+                           ls_arena *arena, reconcile_versions *found, bool *is_last,
+                           ls_error *error) {
+  Order__V1__ListOrderVersionsRequest request = ORDER__V1__LIST_ORDER_VERSIONS_REQUEST__INIT;
+  request.after_order_id = after_order_id;
+  request.page_size = page_size;
+  ls_rpc_call_options options = {.timeout_ms = lookup->options.timeout_ms};
+  Order__V1__ListOrderVersionsResponse *response;
+  ls_rpc_status status = LS_RPC_STATUS_INIT;
+  *found = (reconcile_versions){0};
+  if (!order_v1_order_service_list_order_versions(lookup->options.channel, &request, &options,
+                                                  &response, &status)) {
+    ls_error_set(error, LS_UNAVAILABLE, true, NULL, "ListOrderVersions: %s: %s",
+                 ls_code_name(status.code), ls_rpc_status_message(&status));
+    ls_rpc_status_clear(&status);
+    return false;
+  }
+  ls_rpc_status_clear(&status);
+  *is_last = response->is_last != 0;
+  bool done = take_versions(response, after_order_id, arena, found, error);
+  order__v1__list_order_versions_response__free_unpacked(response, NULL);
+  return done;
+}

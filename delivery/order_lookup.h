@@ -14,6 +14,7 @@
 #include "delivery/delivery.h"
 #include "delivery/delivery_counters.h"
 #include "delivery/delivery_decide.h"
+#include "delivery/reconcile_core.h"
 #include "runtime/base/arena.h"
 #include "runtime/base/error.h"
 #include "runtime/rpc/client.h"
@@ -53,5 +54,12 @@ bool order_lookup_run(order_lookup *lookup, const int64_t *order_ids, size_t cou
 bool order_lookup_list(order_lookup *lookup, const char *page_token, int32_t page_size,
                        ls_arena *arena, delivery_snapshot **snapshots, size_t *count,
                        const char **next_page_token, ls_error *error);
+
+/* Versions of at most `page_size` orders with ids above `after_order_id`, in `arena`, checked to be
+ * as they must be; `is_last`: there are no more. LS_UNAVAILABLE as above; LS_INTERNAL: the order
+ * service has broken its contract. */
+bool order_lookup_versions(order_lookup *lookup, int64_t after_order_id, int32_t page_size,
+                           ls_arena *arena, reconcile_versions *found, bool *is_last,
+                           ls_error *error);
 
 #endif

@@ -182,6 +182,15 @@ static bool add_letter(pending_retrier *retrier, const attempt *one, size_t *cou
 
 /* --- Writing --- */
 
+static void count_done(pending_retrier *retrier, const attempt *one) {
+  const delivery_counters *counters = retrier->options.counters;
+  ls_counter_add(counters->pending_resolved, 1);
+  /* Otherwise the event was on its way. */
+  if (one->pending->reconciling && one->fate == DELIVERY_ATTEMPT_FOUND &&
+      one->pending->applied_version < one->pending->min_version)
+    ls_counter_add(counters->reconciled, 1);
+}
+
 /* Writes what has come of some attempts, those of one claim or one page, in one transaction. */
 static bool finish(pending_retrier *retrier, attempt *attempts, const int64_t *order_ids,
                    size_t count, ls_error *error) {
@@ -204,7 +213,7 @@ static bool finish(pending_retrier *retrier, attempt *attempts, const int64_t *o
     return false;
   for (size_t i = 0; i < count; i++)
     if (attempts[i].pending != NULL && is_done(&attempts[i]))
-      ls_counter_add(retrier->options.counters->pending_resolved, 1);
+      count_done(retrier, &attempts[i]);
   ls_counter_add(retrier->options.counters->pending_given_up, given_up);
   if (applied > 0)
     retrier->options.changed(retrier->options.arg);

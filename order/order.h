@@ -29,6 +29,7 @@ typedef enum order_outcome {
   ORDER_ALREADY_CANCELLED, /* a cancelled order cannot be changed */
   ORDER_VERSION_MISMATCH,  /* not at the version the request was made for */
   ORDER_REPEATED,          /* the request was done before: the stored answer */
+  ORDER_REPUBLISHED,       /* its newest event goes out once more */
   ORDER_REQUEST_ID_REUSED, /* the request id belongs to another request */
   ORDER_DEFERRED,          /* not tried: another write of the batch comes first */
   ORDER_UNAVAILABLE,       /* the store does not answer; what has become of it is unknown */

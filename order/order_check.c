@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "order/order.h"
@@ -252,6 +253,29 @@ bool order_check_watch(const Order__V1__WatchOrdersRequest *request, order_viola
   return violations->count == 0;
 }
 
+bool order_check_list_versions(const Order__V1__ListOrderVersionsRequest *request,
+                               order_violations *violations) {
+  check_version(request->after_order_id, "after_order_id", violations);
+  if (request->page_size < 0)
+    violate(violations, "must not be negative", "page_size");
+  return violations->count == 0;
+}
+
+bool order_check_republish(const Order__V1__RepublishOrdersRequest *request,
+                           order_violations *violations) {
+  if (request->first_order_id == 0 && request->last_order_id == 0) {
+    check_ids(request->order_ids, request->n_order_ids, ORDER_MAX_BATCH_IDS,
+              "must be 1 to 1,000 ids, or there must be a range", violations);
+    return violations->count == 0;
+  }
+  if (request->n_order_ids > 0)
+    violate(violations, "must be empty with a range", "order_ids");
+  check_id(request->first_order_id, "first_order_id", violations);
+  if (request->last_order_id < request->first_order_id)
+    violate(violations, "must not be below first_order_id", "last_order_id");
+  return violations->count == 0;
+}
+
 bool order_check_set_event_mode(const Order__V1__SetEventModeRequest *request,
                                 order_violations *violations) {
   const Order__V1__EventMode *mode = request->mode;
@@ -266,4 +290,21 @@ bool order_check_set_event_mode(const Order__V1__SetEventModeRequest *request,
       mode->topics != ORDER__V1__EVENT_TOPICS__EVENT_TOPICS_PER_EVENT)
     violate(violations, "must be EVENT_TOPICS_DOMAIN or EVENT_TOPICS_PER_EVENT", "mode.topics");
   return violations->count == 0;
+}
+
+static int compare_ids(const void *left, const void *right) {
+  int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
+  return (a > b) - (a < b);
+}
+
+size_t order_sort_ids(const int64_t *ids, size_t count, int64_t *sorted) {
+  if (count == 0)
+    return 0;
+  memcpy(sorted, ids, count * sizeof *sorted);
+  qsort(sorted, count, sizeof *sorted, compare_ids);
+  size_t kept = 1;
+  for (size_t i = 1; i < count; i++)
+    if (sorted[i] != sorted[kept - 1])
+      sorted[kept++] = sorted[i];
+  return kept;
 }

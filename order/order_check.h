@@ -18,6 +18,8 @@
 #define ORDER_MAX_WATCH_IDS 1000
 #define ORDER_MAX_PAGE_SIZE 1000
 #define ORDER_DEFAULT_PAGE_SIZE 50
+#define ORDER_MAX_VERSIONS_PAGE_SIZE 10000
+#define ORDER_DEFAULT_VERSIONS_PAGE_SIZE 1000
 
 typedef struct order_violation {
   char field[48];   /* path from the request's root: "order.items[3].quantity" */
@@ -43,7 +45,15 @@ bool order_check_batch_get(const Order__V1__BatchGetOrdersRequest *request,
 /* The page token is not looked at. */
 bool order_check_list(const Order__V1__ListOrdersRequest *request, order_violations *violations);
 bool order_check_watch(const Order__V1__WatchOrdersRequest *request, order_violations *violations);
+bool order_check_list_versions(const Order__V1__ListOrderVersionsRequest *request,
+                               order_violations *violations);
+bool order_check_republish(const Order__V1__RepublishOrdersRequest *request,
+                           order_violations *violations);
 bool order_check_set_event_mode(const Order__V1__SetEventModeRequest *request,
                                 order_violations *violations);
+
+/* Ids that a request names, ascending and each once, into `sorted`, which has room for all. Gives
+ * how many. */
+size_t order_sort_ids(const int64_t *ids, size_t count, int64_t *sorted);
 
 #endif

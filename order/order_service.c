@@ -1,9 +1,6 @@
 /* The handlers of order.v1.OrderService. */
 #include "order/order_service.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "order/order_check.h"
 #include "order/order_page_token.h"
 #include "order/order_status.h"
@@ -31,6 +28,8 @@ static void reply(const order_write_job *job) {
   case ORDER_WRITE_CANCEL:
     cancelled.order = order;
     order_v1_order_service_cancel_order_reply(job->call, &cancelled);
+    return;
+  case ORDER_WRITE_REPUBLISH: /* not by this service */
     return;
   }
 }
@@ -65,6 +64,7 @@ static void answer_write(order_write_job *job) {
     ls_rpc_call_fail(call, LS_CANCELLED, "the call is over");
     return;
   case ORDER_DEFERRED:
+  case ORDER_REPUBLISHED:
   case ORDER_FAILED:
     break;
   }
@@ -203,11 +203,6 @@ static void answer_batch_get(order_read *read, const order_list *orders, const l
   order_v1_order_service_batch_get_orders_reply(read->call, &response);
 }
 
-static int compare_ids(const void *left, const void *right) {
-  int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-  return (a > b) - (a < b);
-}
-
 static void batch_get_orders(ls_rpc_call *call, const Order__V1__BatchGetOrdersRequest *request,
                              void *user_data) {
   order_violations violations = {.count = 0};
@@ -221,12 +216,7 @@ static void batch_get_orders(ls_rpc_call *call, const Order__V1__BatchGetOrdersR
     order_fail_overloaded(call);
     return;
   }
-  memcpy(ids, request->order_ids, request->n_order_ids * sizeof *ids);
-  qsort(ids, request->n_order_ids, sizeof *ids, compare_ids);
-  size_t count = 1;
-  for (size_t i = 1; i < request->n_order_ids; i++)
-    if (ids[i] != ids[count - 1])
-      ids[count++] = ids[i];
+  size_t count = order_sort_ids(request->order_ids, request->n_order_ids, ids);
   *read = (order_read){.call = call, .order_ids = ids, .count = count, .answer = answer_batch_get};
   push_read(user_data, read);
 }
@@ -307,6 +297,52 @@ static void list_orders(ls_rpc_call *call, const Order__V1__ListOrdersRequest *r
   push_read(user_data, &list->read);
 }
 
+typedef struct versions_read {
+  order_read read; /* first: the two have one address */
+  const Order__V1__ListOrderVersionsRequest *request;
+} versions_read;
+
+static void versions_task(order_read *read, order_store *store) {
+  const Order__V1__ListOrderVersionsRequest *request = ((const versions_read *)read)->request;
+  int32_t page_size = request->page_size == 0 ? ORDER_DEFAULT_VERSIONS_PAGE_SIZE
+                      : request->page_size > ORDER_MAX_VERSIONS_PAGE_SIZE
+                          ? ORDER_MAX_VERSIONS_PAGE_SIZE
+                          : request->page_size;
+  order_versions found;
+  ls_error error = {0};
+  if (!order_store_versions(store, request->after_order_id, INT64_MAX, page_size + 1, &found,
+                            &error)) {
+    order_fail_store(read->call, &error);
+    return;
+  }
+  Order__V1__ListOrderVersionsResponse response = ORDER__V1__LIST_ORDER_VERSIONS_RESPONSE__INIT;
+  response.is_last = found.count <= (size_t)page_size; /* one more was asked for */
+  response.n_order_ids = response.is_last ? found.count : (size_t)page_size;
+  response.order_ids = found.order_ids;
+  response.n_versions = response.n_order_ids;
+  response.versions = found.versions;
+  order_v1_order_service_list_order_versions_reply(read->call, &response);
+}
+
+static void list_order_versions(ls_rpc_call *call,
+                                const Order__V1__ListOrderVersionsRequest *request,
+                                void *user_data) {
+  order_violations violations = {.count = 0};
+  if (!order_check_list_versions(request, &violations)) {
+    order_fail_invalid(call, &violations);
+    return;
+  }
+  versions_read *versions = ls_rpc_call_alloc(call, sizeof *versions);
+  if (versions == NULL) {
+    order_fail_overloaded(call);
+    return;
+  }
+  *versions =
+      (versions_read){.read = {.call = call, .answer = answer_list_failed, .task = versions_task},
+                      .request = request};
+  push_read(user_data, &versions->read);
+}
+
 /* --- Following --- */
 
 static void watch_orders(ls_rpc_call *call, const Order__V1__WatchOrdersRequest *request,
@@ -324,6 +360,7 @@ static const order_v1_order_service_handlers handlers = {
     .get_order = get_order,
     .batch_get_orders = batch_get_orders,
     .list_orders = list_orders,
+    .list_order_versions = list_order_versions,
     .update_order = update_order,
     .cancel_order = cancel_order,
     .watch_orders = watch_orders,

@@ -281,6 +281,39 @@ bool order_store_read(order_store *store, const int64_t *ids, size_t count, orde
   return done;
 }
 
+static const ls_pg_statement versions_statement = {
+    .name = "order_versions",
+    .sql = "SELECT order_id, version FROM orders WHERE order_id > $1 AND order_id <= $2 "
+           "ORDER BY order_id LIMIT $3",
+    .columns = {LS_PG_INT8, LS_PG_INT8}};
+
+bool order_store_versions(order_store *store, int64_t after_order_id, int64_t last_order_id,
+                          int32_t limit, order_versions *found, ls_error *error) {
+  ls_arena_reset(store->arena);
+  *found = (order_versions){NULL, NULL, 0};
+  if (!order_store_connect(store, error))
+    return false;
+  ls_pg_params *range = store->params[0];
+  ls_pg_params_reset(range);
+  ls_pg_params_int8(range, after_order_id);
+  ls_pg_params_int8(range, last_order_id);
+  ls_pg_params_int8(range, limit);
+  ls_pg_result *rows;
+  if (!ls_pg_exec(store->connection, &versions_statement, range, &rows, error))
+    return false;
+  size_t count = ls_pg_row_count(rows);
+  found->order_ids = ls_arena_alloc(store->arena, (count + 1) * sizeof *found->order_ids);
+  found->versions = ls_arena_alloc(store->arena, (count + 1) * sizeof *found->versions);
+  bool fits = found->order_ids != NULL && found->versions != NULL;
+  for (size_t row = 0; fits && row < count; row++) {
+    found->order_ids[row] = ls_pg_get_int8(rows, row, 0);
+    found->versions[row] = ls_pg_get_int8(rows, row, 1);
+    found->count++;
+  }
+  ls_pg_result_destroy(rows);
+  return fits || order_store_out_of_memory(error);
+}
+
 static const ls_pg_statement *list_statement(const order_query *query) {
   size_t status = query->status == ORDER__V1__ORDER_STATUS__ORDER_STATUS_PLACED      ? 1
                   : query->status == ORDER__V1__ORDER_STATUS__ORDER_STATUS_CANCELLED ? 2

@@ -51,14 +51,15 @@ ls_pg_connection *order_store_connection(order_store *store);
 typedef enum order_write_kind {
   ORDER_WRITE_CREATE,
   ORDER_WRITE_UPDATE,
-  ORDER_WRITE_CANCEL
+  ORDER_WRITE_CANCEL,
+  ORDER_WRITE_REPUBLISH /* nothing changes; the newest event goes out once more */
 } order_write_kind;
 
 typedef union order_write_request {
   const Order__V1__CreateOrderRequest *create;
   const Order__V1__UpdateOrderRequest *update;
   const Order__V1__CancelOrderRequest *cancel;
-} order_write_request;
+} order_write_request; /* a republication has none */
 
 /* One request, checked by order_check.h, and what came of it. */
 typedef struct order_write {
@@ -67,8 +68,9 @@ typedef struct order_write {
   uint8_t fingerprint[ORDER_FINGERPRINT_BYTES]; /* used if the request has an id */
   const char *trace_parent;                     /* of the call; NULL: none */
 
-  int64_t order_id; /* a create gets its own the first time it is tried; 0 before */
-  bool is_repeat;   /* its request id was met already: look for the answer first */
+  /* A create gets its own the first time it is tried, 0 before; a republication comes with it. */
+  int64_t order_id;
+  bool is_repeat; /* its request id was met already: look for the answer first */
 
   order_outcome outcome;
   /* The answer when ORDER_CHANGED, ORDER_UNCHANGED or ORDER_REPEATED; what stands in the way when
@@ -114,5 +116,16 @@ typedef struct order_query {
 
 bool order_store_list(order_store *store, const order_query *query, order_list *page,
                       ls_error *error);
+
+/* Ids and versions, of the store like other results. */
+typedef struct order_versions {
+  int64_t *order_ids; /* ascending */
+  int64_t *versions;  /* of the order at the same place */
+  size_t count;
+} order_versions;
+
+/* At most `limit` orders with ids above `after_order_id` up to `last_order_id`. */
+bool order_store_versions(order_store *store, int64_t after_order_id, int64_t last_order_id,
+                          int32_t limit, order_versions *found, ls_error *error);
 
 #endif

@@ -44,8 +44,8 @@ static const ls_pg_statement insert_items_statement = {
  * arrays (sql/0001_orders.sql says why it matters). */
 static const ls_pg_statement outbox_statement = {
     .name = "outbox_insert",
-    .sql = "INSERT INTO outbox (order_id, version, type, occur_time, snapshot, trace_parent) "
-           "SELECT * FROM unnest($1, $2, $3, $4, $5, $6)"};
+    .sql = "INSERT INTO outbox (order_id, version, type, occur_time, snapshot, trace_parent, "
+           "republished) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)"};
 
 bool order_draft_pack(order_draft *draft, ls_arena *arena) {
   draft->packed_bytes = order__v1__order__get_packed_size(draft->answer);
@@ -57,7 +57,8 @@ bool order_draft_pack(order_draft *draft, ls_arena *arena) {
 }
 
 bool order_draft_is_kept(const order_draft *draft) {
-  return draft->outcome == ORDER_CHANGED || draft->request_id != NULL;
+  return draft->outcome == ORDER_CHANGED || draft->outcome == ORDER_REPUBLISHED ||
+         draft->request_id != NULL;
 }
 
 /* The drafts that a statement takes a row of. */
@@ -159,6 +160,10 @@ static void add_outbox_columns(ls_pg_params *params, const draft_rows *rows) {
   for (size_t i = 0; i < rows->count; i++)
     ls_pg_params_text(params, rows->drafts[i]->write->trace_parent);
   ls_pg_params_array_end(params);
+  ls_pg_params_array_begin(params, LS_PG_BOOL);
+  for (size_t i = 0; i < rows->count; i++)
+    ls_pg_params_bool(params, rows->drafts[i]->outcome == ORDER_REPUBLISHED);
+  ls_pg_params_array_end(params);
 }
 
 static int compare_request_ids(const void *left, const void *right) {
@@ -191,6 +196,10 @@ static bool is_claimed(const order_draft *draft) {
 
 static bool is_changed(const order_draft *draft) {
   return draft->outcome == ORDER_CHANGED;
+}
+
+static bool is_told(const order_draft *draft) {
+  return is_changed(draft) || draft->outcome == ORDER_REPUBLISHED;
 }
 
 static bool is_created(const order_draft *draft) {
@@ -257,7 +266,7 @@ bool order_rows_write(order_store *store, ls_pg_transaction transaction, const o
     items[item_count++] =
         (ls_pg_batch_item){.statement = &insert_items_statement, .params = params[5]};
   }
-  select_rows(&rows, drafts, count, is_changed);
+  select_rows(&rows, drafts, count, is_told);
   if (rows.count > 0) {
     add_outbox_columns(params[6], &rows);
     items[item_count++] = (ls_pg_batch_item){.statement = &outbox_statement, .params = params[6]};

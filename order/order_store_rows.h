@@ -15,7 +15,7 @@ typedef struct order_draft {
   Order__V1__Order *answer; /* ORDER_CHANGED: the new version; else as order_write.order says */
   bool items_changed;
   const char *request_id; /* to be remembered with the answer; NULL: none */
-  uint8_t *packed;        /* the answer; only if ORDER_CHANGED or ORDER_UNCHANGED */
+  uint8_t *packed;        /* the answer, if it is written anywhere */
   size_t packed_bytes;
 } order_draft;
 

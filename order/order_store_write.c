@@ -44,9 +44,11 @@ static const char *request_id(const order_write *write) {
   case ORDER_WRITE_UPDATE:
     return write->request.update->request_id;
   case ORDER_WRITE_CANCEL:
+    return write->request.cancel->request_id;
+  case ORDER_WRITE_REPUBLISH:
     break;
   }
-  return write->request.cancel->request_id;
+  return "";
 }
 
 static bool has_request_id(const order_write *write) {
@@ -190,9 +192,13 @@ static void decide(order_store *store, order_write *write, const known_state *kn
   case ORDER_WRITE_CANCEL:
     draft->outcome = order_cancel(current, write->request.cancel, now_us, store->arena, &next);
     break;
+  case ORDER_WRITE_REPUBLISH:
+    draft->outcome = current == NULL ? ORDER_MISSING : ORDER_REPUBLISHED;
+    break;
   }
   draft->answer = draft->outcome == ORDER_CHANGED ? next : current;
-  bool answered = draft->outcome == ORDER_CHANGED || draft->outcome == ORDER_UNCHANGED;
+  bool answered = draft->outcome == ORDER_CHANGED || draft->outcome == ORDER_UNCHANGED ||
+                  draft->outcome == ORDER_REPUBLISHED;
   draft->request_id = answered && has_request_id(write) ? request_id(write) : NULL;
   if (answered && !order_draft_pack(draft, store->arena))
     *draft = (order_draft){.write = write, .outcome = ORDER_OUT_OF_MEMORY};

@@ -71,14 +71,16 @@ class Infrastructure:
 
     name = ""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings=None):
+        """settings: environment variables for its first start, such as LOCKSTEP_KAFKA_LISTENERS."""
         self.directory = pathlib.Path(directory)
+        self.settings = dict(settings or {})
         self.environment = {}
 
     def _do(self, action):
         command = [ROOT / "deploy/local/infrastructure", action, self.name, "--dir", self.directory]
         # A Java that is started often and does little starts sooner with the quick compiler alone.
-        environment = {**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}
+        environment = {**os.environ, "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1", **self.settings}
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
                                 env=environment)
         if result.returncode not in (0, 3):
@@ -440,7 +442,9 @@ class Stack:
         letters = {} if default_topics else {"DEAD_LETTER_TOPIC": self.topics["DEAD_LETTER_TOPIC"]}
         delivery = {**shared, **letters, "PGUSER": "delivery_service", "PGDATABASE": self.delivery_database,
                     "ORDER_ADDRESS": addresses if orders == 1 else f"ipv4:{addresses}",
-                    "KAFKA_GROUP_ID": self.group, **(delivery_settings or {})}
+                    "KAFKA_GROUP_ID": self.group,
+                    "RECONCILE_INTERVAL": "0",  # what is tested must come about without it
+                    **(delivery_settings or {})}
         self.deliveries = [Service(f"delivery-{n + 1}", build / "delivery/delivery-service", directory, delivery)
                            for n in range(deliveries)]
 

@@ -7,7 +7,9 @@ import urllib.request
 import grpc
 import pytest
 from delivery.v1.delivery_operations_pb2 import (
+    DiscardDeadLetterRequest,
     GetConsumerStateRequest,
+    GetDeadLetterRequest,
     ListDeadLettersRequest,
     ListPendingOrdersRequest,
     ReplayAllDeadLettersRequest,
@@ -248,6 +250,50 @@ def test_all_dead_letters_are_replayed(new_stack, wait_until):
     assert len(letters(operations, page_size=7, include_replayed=True)) == 50
 
 
+def test_a_dead_letter_is_shown_and_set_aside_for_good(new_stack, wait_until):
+    stack = new_stack().start()
+    operations = clients.delivery_operations(stack.delivery)
+    for value in (b"\xff", b"\xfe", b"\xfd"):
+        events.produce(stack.kafka, stack.topics["DOMAIN_TOPIC"], "1", value)
+    wait_until(lambda: state(operations).dead_letters == 3, 20, "all are dead letters")
+    first, second, third = operations.ListDeadLetters(ListDeadLettersRequest()).dead_letters
+    shown = operations.GetDeadLetter(GetDeadLetterRequest(dead_letter_id=first.dead_letter_id)).dead_letter
+    assert shown == first and not shown.HasField("discard_time")
+
+    request = DiscardDeadLetterRequest(dead_letter_id=first.dead_letter_id, reason="a test of the producer")
+    discarded = operations.DiscardDeadLetter(request).dead_letter
+    assert discarded.HasField("discard_time") and discarded.discard_reason == "a test of the producer"
+    request.reason = "another"
+    assert operations.DiscardDeadLetter(request).dead_letter == discarded, "what was said first stays"
+    assert operations.GetDeadLetter(GetDeadLetterRequest(dead_letter_id=first.dead_letter_id)).dead_letter == discarded
+    assert state(operations).dead_letters == 2
+
+    def listed(**query):
+        return [letter.dead_letter_id for letter in operations.ListDeadLetters(ListDeadLettersRequest(**query)).dead_letters]
+
+    ids = [letter.dead_letter_id for letter in (first, second, third)]
+    assert listed() == listed(include_replayed=True) == ids[1:]
+    assert listed(include_discarded=True) == ids
+    operations.ReplayDeadLetter(ReplayDeadLetterRequest(dead_letter_id=second.dead_letter_id))
+    wait_until(lambda: state(operations).dead_letters == 2, 20, "it is given up on again")
+    assert first.dead_letter_id not in listed(include_replayed=True)
+    assert operations.ReplayAllDeadLetters(ReplayAllDeadLettersRequest()).replayed == 2
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 481])
+def test_a_dead_letter_is_discarded_for_a_reason(operations, reason):
+    refused = failure(operations.DiscardDeadLetter, DiscardDeadLetterRequest(dead_letter_id=1, reason=reason))
+    assert (refused.code, list(refused.fields)) == (grpc.StatusCode.INVALID_ARGUMENT, ["reason"])
+
+
+@pytest.mark.parametrize("method, request_", [
+    ("GetDeadLetter", GetDeadLetterRequest(dead_letter_id=2**60)),
+    ("DiscardDeadLetter", DiscardDeadLetterRequest(dead_letter_id=2**60, reason="none")),
+])
+def test_what_is_not_there_is_not_found(operations, method, request_):
+    assert failure(getattr(operations, method), request_).code == grpc.StatusCode.NOT_FOUND
+
+
 def test_no_dead_letter_is_not_found(operations):
     refused = failure(operations.ReplayDeadLetter, ReplayDeadLetterRequest(dead_letter_id=2**60))
     assert refused.code == grpc.StatusCode.NOT_FOUND
@@ -340,6 +386,8 @@ def test_every_rule_of_resync_is_kept(operations, request_):
     ("ListPendingOrders", ListPendingOrdersRequest(page_size=-1)),
     ("ListDeadLetters", ListDeadLettersRequest(page_size=-1)),
     ("ReplayDeadLetter", ReplayDeadLetterRequest()),
+    ("GetDeadLetter", GetDeadLetterRequest()),
+    ("DiscardDeadLetter", DiscardDeadLetterRequest(reason="none")),
 ])
 def test_every_other_rule_is_kept(operations, method, request_):
     refused = failure(getattr(operations, method), request_)
