@@ -1,7 +1,5 @@
-/* Dying at a named point: see fault.h. */
+/* Dying at a named point: see fault.h. Part of builds with LOCKSTEP_FAULTS only. */
 #include "runtime/base/fault.h"
-
-#ifdef LOCKSTEP_FAULTS
 
 #include <fcntl.h>
 #include <signal.h>
@@ -41,5 +39,3 @@ void ls_fault_reach(const char *name, const char *detail) {
   (void)kill(getpid(), SIGKILL);
   pause(); /* the signal is on its way */
 }
-
-#endif
