@@ -88,15 +88,24 @@ kafka_answers() {
   ((${#byte[@]} == 12 && byte[7] == 1 && byte[11] >= 1))
 }
 
+# LOCKSTEP_KAFKA_LISTENERS may name more listeners, each a word NAME=PORT=ADVERTISED-PORT, for clients that are to
+# reach the broker through a proxy: it tells them the advertised port.
 kafka_configure() {
-  local directory=$1 port=$2 controller_port=$3
+  local directory=$1 port=$2 controller_port=$3 word name listen advertised
+  local listeners="" advertised_listeners="" protocols=""
+  for word in ${LOCKSTEP_KAFKA_LISTENERS:-}; do
+    IFS='=' read -r name listen advertised <<<"$word"
+    listeners+=,$name://127.0.0.1:$listen
+    advertised_listeners+=,$name://127.0.0.1:$advertised
+    protocols+=,$name:PLAINTEXT
+  done
   cat >"$directory/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port$listeners
+advertised.listeners=PLAINTEXT://127.0.0.1:$port$advertised_listeners
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs=$directory/data

@@ -59,6 +59,7 @@ postgres_psql() {
     --port "$(<"$directory/port")" --username postgres --dbname postgres --set ON_ERROR_STOP=1 "$@"
 }
 
+# LOCKSTEP_POSTGRES_SETTINGS may hold more lines for postgresql.conf.
 postgres_initialize() {
   local directory=$1 bin socket_directory order_password delivery_password superuser_password
   bin=$(postgres_bin) || fail "no PostgreSQL server programs found (run deploy/local/dependencies)"
@@ -92,6 +93,7 @@ max_connections = 100
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d %a '
+${LOCKSTEP_POSTGRES_SETTINGS:-}
 CONFIGURATION
   printf 'CREATE ROLE %s LOGIN PASSWORD '"'%s'"';\n' order_service "$order_password" \
     delivery_service "$delivery_password" >"$directory/databases.sql.new"

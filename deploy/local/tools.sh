@@ -8,6 +8,7 @@
 BUF_VERSION=1.75.0
 # Newest first; the first that the Go at hand can build is taken (1.8.7 is within reach of Go 1.19).
 GRPCURL_VERSIONS="v1.9.3 v1.8.9 v1.8.7"
+TOXIPROXY_VERSIONS="v2.12.0 v2.9.0 v2.5.0"
 
 # One line per part: the Debian package, then how it is found.
 # shellcheck disable=SC2034 # used by the scripts that source this
@@ -49,7 +50,8 @@ python3                   check python_recent
 python3-venv              check python_venv
 nodejs                    check buf_or_command node
 npm                       check buf_or_command npm
-golang-go                 check grpcurl_or_go"
+golang-go                 check go_tools_or_go
+libfaketime               check faketime_library"
 
 kafka_or_maven() {
   kafka_installed || command -v mvn >/dev/null
@@ -142,21 +144,24 @@ go_command() {
   command -v go || { [[ -x /usr/local/go/bin/go ]] && printf '/usr/local/go/bin/go'; }
 }
 
-grpcurl_or_go() {
-  grpcurl_ready || go_command
+go_tools_or_go() {
+  { grpcurl_ready && toxiproxy_ready; } || go_command
 }
 
-grpcurl_build() {
-  grpcurl_ready && return 0
-  local work version
-  work=$(mktemp -d "$LOCKSTEP_CACHE/grpcurl.XXXXXX")
-  for version in $GRPCURL_VERSIONS; do
-    note "building grpcurl $version"
+# go_tool_build DIRECTORY PROGRAM PACKAGE VERSION...: into $LOCKSTEP_CACHE/DIRECTORY/bin/PROGRAM, from the first
+# version that can be built.
+go_tool_build() {
+  local directory=$1 program=$2 package=$3 work version
+  shift 3
+  work=$(mktemp -d "$LOCKSTEP_CACHE/$directory.XXXXXX")
+  for version in "$@"; do
+    note "building $directory $version"
     if GOPATH=$work/go GOCACHE=$work/cache GOBIN=$work/bin GOFLAGS=-modcacherw "$(go_command)" install \
-      "github.com/fullstorydev/grpcurl/cmd/grpcurl@$version" >"$work/log" 2>&1; then
-      mkdir -p "$LOCKSTEP_CACHE/grpcurl"
-      rm -rf "$LOCKSTEP_CACHE/grpcurl/bin"
-      mv "$work/bin" "$LOCKSTEP_CACHE/grpcurl/bin"
+      "$package@$version" >"$work/log" 2>&1; then
+      [[ -x $work/bin/$program ]] || mv "$work/bin/${package##*/}" "$work/bin/$program"
+      mkdir -p "$LOCKSTEP_CACHE/$directory"
+      rm -rf "${LOCKSTEP_CACHE:?}/$directory/bin"
+      mv "$work/bin" "$LOCKSTEP_CACHE/$directory/bin"
       rm -rf "$work"
       return 0
     fi
@@ -166,8 +171,44 @@ grpcurl_build() {
   return 1
 }
 
+grpcurl_build() {
+  # shellcheck disable=SC2086 # one word for each version
+  grpcurl_ready || go_tool_build grpcurl grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl $GRPCURL_VERSIONS
+}
+
 grpcurl_install() {
   grpcurl_ready || with_lock "$LOCKSTEP_CACHE/lock" grpcurl_build
+}
+
+toxiproxy_command() {
+  printf '%s/toxiproxy/bin/toxiproxy-server' "$LOCKSTEP_CACHE"
+}
+
+toxiproxy_ready() {
+  [[ -x $(toxiproxy_command) ]]
+}
+
+toxiproxy_build() {
+  # shellcheck disable=SC2086 # one word for each version
+  toxiproxy_ready ||
+    go_tool_build toxiproxy toxiproxy-server github.com/Shopify/toxiproxy/v2/cmd/server $TOXIPROXY_VERSIONS
+}
+
+toxiproxy_install() {
+  toxiproxy_ready || with_lock "$LOCKSTEP_CACHE/lock" toxiproxy_build
+}
+
+# faketime_library: what is preloaded into a process whose clock is to jump.
+faketime_library() {
+  local library
+  for library in /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 \
+    /usr/local/lib/faketime/libfaketimeMT.so.1; do
+    if [[ -f $library ]]; then
+      printf '%s' "$library"
+      return 0
+    fi
+  done
+  return 1
 }
 
 # part_found HOW ARGUMENTS...
@@ -199,6 +240,7 @@ missing_downloads() {
     venv_ready || printf 'venv\n'
     buf_ready || printf 'buf\n'
     grpcurl_ready || printf 'grpcurl\n'
+    toxiproxy_ready || printf 'toxiproxy\n'
   fi
 }
 

@@ -156,8 +156,8 @@ class Kafka(Infrastructure):
     def bootstrap_servers(self):
         return self.environment["KAFKA_BOOTSTRAP_SERVERS"]
 
-    def admin(self):
-        return confluent_kafka.admin.AdminClient({"bootstrap.servers": self.bootstrap_servers})
+    def admin(self, **options):
+        return confluent_kafka.admin.AdminClient({"bootstrap.servers": self.bootstrap_servers, **_dotted(options)})
 
     def producer(self, **options):
         """A producer that waits for acknowledgement by all; option names with _ for dots."""
