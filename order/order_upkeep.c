@@ -26,11 +26,13 @@ enum {
 static const ls_pg_statement check_statement = {
     .name = "order_check", .sql = "SELECT pg_is_in_recovery()", .columns = {LS_PG_BOOL}};
 
-/* Replicas that do this at the same time leave each other's rows alone. */
+/* By the database's clock, which also dated the rows: one replica's that is wrong forgets nothing.
+ * Replicas that do this at the same time leave each other's rows alone. */
 static const ls_pg_statement retention_statement = {
     .name = "order_requests_delete",
     .sql = "DELETE FROM order_requests WHERE request_id IN (SELECT request_id FROM order_requests "
-           "WHERE create_time < $1 ORDER BY create_time LIMIT $2 FOR UPDATE SKIP LOCKED)"};
+           "WHERE create_time < statement_timestamp() - $1 * interval '1 millisecond' ORDER BY "
+           "create_time LIMIT $2 FOR UPDATE SKIP LOCKED)"};
 
 struct order_upkeep {
   order_upkeep_options options;
@@ -213,8 +215,7 @@ static bool remove_old_requests(order_upkeep *upkeep, ls_error *error) {
   if (!is_due(&upkeep->next_retention_ms, RETENTION_INTERVAL_MS))
     return true;
   ls_pg_params_reset(upkeep->params);
-  ls_pg_params_timestamptz(upkeep->params,
-                           ls_clock_wall_us() - upkeep->options.request_retention_ms * 1000);
+  ls_pg_params_int8(upkeep->params, upkeep->options.request_retention_ms);
   ls_pg_params_int8(upkeep->params, RETENTION_CHUNK);
   if (!ls_pg_exec(order_store_connection(upkeep->store), &retention_statement, upkeep->params,
                   &result, error))

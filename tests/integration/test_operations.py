@@ -1,5 +1,6 @@
 """What an operator sees and can do."""
 
+import pathlib
 import re
 import urllib.error
 import urllib.request
@@ -532,3 +533,24 @@ def test_the_backlog_is_measured(new_stack, wait_until):
     stack.kafka.start()
     convergence.wait_converged(stack)
     wait_until(lambda: stack.order.metric("lockstep_outbox_waiting_rows") == 0, 20, "the gauge falls")
+
+
+# ---- what is kept for repeated requests ----
+
+def test_answers_are_forgotten_by_the_databases_clock_alone(new_stack, wait_until):
+    """Old ones go; a replica whose clock is days ahead takes nothing else with them."""
+    library = max(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), default=None)
+    assert library is not None, "no libfaketime: run deploy/local/dependencies --test"
+    stack = new_stack().prepare()
+    stack.order.settings.update(LD_PRELOAD=str(library), FAKETIME="+10d", DONT_FAKE_MONOTONIC="1",
+                                FAKETIME_DONT_FAKE_MONOTONIC="1")
+    with stack.order_database_connection() as connection:
+        connection.execute("""INSERT INTO order_requests (request_id, order_id, fingerprint, response, create_time)
+                              SELECT 'request-' || age, 1, repeat('x', 32)::bytea, '', now() - age * interval '1 hour'
+                              FROM unnest(ARRAY[1, 47, 49, 500]) AS age""")
+        stack.order.start()
+
+        def left():
+            return [row[0] for row in connection.execute("SELECT request_id FROM order_requests ORDER BY create_time DESC")]
+
+        wait_until(lambda: left() == ["request-1", "request-47"], 20, lambda: f"the old ones are gone, and only these: {left()}")

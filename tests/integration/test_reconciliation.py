@@ -137,9 +137,11 @@ def test_an_order_database_restored_to_an_older_state_is_told_and_mended_as_the_
     stack.delivery.wait_log("delivery is ahead of its order")
 
     # docs/correctness.md, "The order database was restored to an older state".
+    stack.order.stop()
     with stack.order_database_connection() as connection, connection.transaction():
         connection.execute("UPDATE orders SET version = version + 1000000")
         connection.execute("SELECT setval('order_id_block', (SELECT last_value FROM order_id_block) + 1000)")
+    stack.order.start()
     last = max(convergence.all_orders(stack))
     answer = clients.order_operations(stack.order).RepublishOrders(
         RepublishOrdersRequest(first_order_id=1, last_order_id=last))
