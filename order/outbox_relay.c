@@ -224,6 +224,9 @@ static bool take_turn(term *t, bool *done, ls_error *error) {
       relay_core_retry(t->core);
     if ((t->more || now_us >= t->next_poll_us) && has_room(t) && !read_rows(t, error))
       return false;
+    if (relay_core_deferred_count(t->core) > 0 && t->bytes < EVENT_BYTES &&
+        !relay_reader_read_deferred(t->reader, t->core, &t->bytes, error))
+      return false;
     if (!send_ready(t, error))
       return false;
   }

@@ -12,7 +12,8 @@ struct relay_entry {
   relay_entry *next;          /* in the list of its state */
   relay_entry *next_of_order; /* the later event that waits for this one */
   entry_state state;
-  bool set_back; /* it has failed before: no checkpoint waits for it */
+  bool set_back;      /* it has failed before: no checkpoint waits for it */
+  size_t order_count; /* of the last one of an order: how many it has in care */
   int64_t sequence;
   int64_t order_id;
   void *event;
@@ -27,11 +28,20 @@ typedef struct gap_array {
   size_t count, capacity;
 } gap_array;
 
+/* An order that has its share in care: its rows from `first` on up to the highest were left out. */
+typedef struct deferral {
+  int64_t order_id;
+  int64_t first;
+} deferral;
+
 struct relay_core {
   relay_entry *entries;
   size_t capacity, used, in_flight, failed;
   entry_list free, ready, failures;
   ls_map *last_of_order; /* order id → its last event in care */
+  deferral deferred[RELAY_MAX_DEFERRED];
+  size_t deferred_count;
+  size_t share; /* events of one order */
   int64_t highest;
   int64_t checkpointed;
   gap_array gaps;    /* by ascending number */
@@ -81,6 +91,7 @@ relay_core *relay_core_new(size_t capacity, int64_t highest, const relay_gap *ga
   core->entries = calloc(capacity, sizeof *core->entries);
   core->last_of_order = ls_map_new();
   core->capacity = capacity;
+  core->share = capacity / RELAY_ORDER_SHARE > 2 ? capacity / RELAY_ORDER_SHARE : 2;
   core->highest = core->checkpointed = highest;
   bool fits = core->entries != NULL && core->last_of_order != NULL;
   for (size_t i = 0; fits && i < gap_count; i++)
@@ -183,28 +194,56 @@ static void forget_reserved(relay_core *core, const relay_row *rows, size_t coun
   }
 }
 
-static void link_rows(relay_core *core, const relay_row *rows, size_t count) {
+static void link_row(relay_core *core, const relay_row *row) {
+  relay_entry *entry = take(&core->free);
+  *entry = (relay_entry){
+      .sequence = row->sequence, .order_id = row->order_id, .event = row->event, .order_count = 1};
+  core->used++;
+  ls_map_value *last = ls_map_find(core->last_of_order, row->order_id);
+  relay_entry *before = last->pointer;
+  if (before != NULL) {
+    entry->state = WAITING;
+    entry->order_count += before->order_count;
+    before->next_of_order = entry;
+  } else {
+    entry->state = READY;
+    append(&core->ready, entry);
+  }
+  last->pointer = entry;
+}
+
+static deferral *find_deferral(relay_core *core, int64_t order_id) {
+  for (size_t i = 0; i < core->deferred_count; i++)
+    if (core->deferred[i].order_id == order_id)
+      return &core->deferred[i];
+  return NULL;
+}
+
+static size_t count_of_order(const relay_core *core, int64_t order_id) {
+  const ls_map_value *last = ls_map_find(core->last_of_order, order_id);
+  return last != NULL && last->pointer != NULL ? ((const relay_entry *)last->pointer)->order_count
+                                               : 0;
+}
+
+/* Links those rows that are not deferred. One from a gap does not make its order deferred: there
+ * are few. */
+static void link_rows(relay_core *core, relay_row *rows, size_t count, bool may_defer) {
   for (size_t i = 0; i < count; i++) {
-    relay_entry *entry = take(&core->free);
-    *entry = (relay_entry){
-        .sequence = rows[i].sequence, .order_id = rows[i].order_id, .event = rows[i].event};
-    core->used++;
-    ls_map_value *last = ls_map_find(core->last_of_order, rows[i].order_id);
-    if (last->pointer != NULL) {
-      entry->state = WAITING;
-      ((relay_entry *)last->pointer)->next_of_order = entry;
-    } else {
-      entry->state = READY;
-      append(&core->ready, entry);
+    relay_row *row = &rows[i];
+    row->left_out = find_deferral(core, row->order_id) != NULL;
+    if (!row->left_out && may_defer && core->deferred_count < RELAY_MAX_DEFERRED &&
+        count_of_order(core, row->order_id) >= core->share) {
+      core->deferred[core->deferred_count++] = (deferral){row->order_id, row->sequence};
+      row->left_out = true;
     }
-    last->pointer = entry;
+    if (!row->left_out)
+      link_row(core, row);
   }
 }
 
-bool relay_core_observe(relay_core *core, const relay_row *filled, size_t filled_count,
-                        const relay_row *fresh, size_t fresh_count, uint64_t oldest_running,
-                        uint64_t next_transaction, size_t *taken_filled, size_t *taken_fresh,
-                        ls_error *error) {
+bool relay_core_observe(relay_core *core, relay_row *filled, size_t filled_count, relay_row *fresh,
+                        size_t fresh_count, uint64_t oldest_running, uint64_t next_transaction,
+                        size_t *taken_filled, size_t *taken_fresh, ls_error *error) {
   size_t room = core->capacity - core->used;
   size_t from_gaps = filled_count < room ? filled_count : room;
   bool all_filled = from_gaps == filled_count;
@@ -223,8 +262,12 @@ bool relay_core_observe(relay_core *core, const relay_row *filled, size_t filled
     return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
   }
 
-  link_rows(core, filled, from_gaps);
-  link_rows(core, fresh, from_fresh);
+  link_rows(core, filled, from_gaps, false);
+  link_rows(core, fresh, from_fresh, true);
+  if (core->deferred_count > 0) {
+    forget_reserved(core, filled, from_gaps);
+    forget_reserved(core, fresh, from_fresh);
+  }
   gap_array old = core->gaps;
   core->gaps = *next;
   *next = old;
@@ -234,6 +277,66 @@ bool relay_core_observe(relay_core *core, const relay_row *filled, size_t filled
   *taken_fresh = from_fresh;
   return true;
 }
+
+/* --- Deferred orders --- */
+
+/* How many more of the order may be taken; 0 while it has more than half of its share, so that it
+ * is not read row by row. */
+static size_t room_of_order(const relay_core *core, int64_t order_id) {
+  size_t count = count_of_order(core, order_id);
+  size_t room = core->capacity - core->used;
+  if (count > core->share / 2)
+    return 0;
+  return core->share - count < room ? core->share - count : room;
+}
+
+bool relay_core_plan_deferred(const relay_core *core, int64_t *order_id, int64_t *first,
+                              int64_t *last, size_t *limit) {
+  for (size_t i = 0; i < core->deferred_count; i++) {
+    const deferral *deferred = &core->deferred[i];
+    *limit = room_of_order(core, deferred->order_id);
+    if (*limit == 0)
+      continue;
+    *order_id = deferred->order_id;
+    *first = deferred->first;
+    *last = core->highest;
+    return true;
+  }
+  return false;
+}
+
+static bool check_deferred(const relay_core *core, const deferral *deferred, int64_t order_id,
+                           const relay_row *rows, size_t count, ls_error *error) {
+  int64_t first = deferred != NULL ? deferred->first : INT64_MAX;
+  bool valid = deferred != NULL && count <= room_of_order(core, order_id);
+  for (size_t i = 0; valid && i < count; i++) {
+    valid = rows[i].order_id == order_id && rows[i].sequence >= first &&
+            rows[i].sequence <= core->highest;
+    first = rows[i].sequence + 1;
+  }
+  return valid || ls_error_set(error, LS_INTERNAL, false, "",
+                               "outbox rows were read that are not those of deferred order %lld",
+                               (long long)order_id);
+}
+
+bool relay_core_observe_deferred(relay_core *core, int64_t order_id, const relay_row *rows,
+                                 size_t count, ls_error *error) {
+  deferral *deferred = find_deferral(core, order_id);
+  if (!check_deferred(core, deferred, order_id, rows, count, error))
+    return false;
+  bool is_over = count < room_of_order(core, order_id);
+  if (!reserve_orders(core, rows, count))
+    return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
+  for (size_t i = 0; i < count; i++)
+    link_row(core, &rows[i]);
+  if (count > 0)
+    deferred->first = rows[count - 1].sequence + 1;
+  if (is_over)
+    *deferred = core->deferred[--core->deferred_count];
+  return true;
+}
+
+/* --- Sending --- */
 
 relay_entry *relay_core_next(relay_core *core) {
   relay_entry *entry = take(&core->ready);
@@ -266,6 +369,7 @@ void *relay_core_acknowledged(relay_core *core, relay_entry *entry) {
   if (entry->next_of_order != NULL) {
     entry->next_of_order->state = READY;
     append(&core->ready, entry->next_of_order);
+    ((relay_entry *)ls_map_find(core->last_of_order, entry->order_id)->pointer)->order_count--;
   } else {
     ls_map_remove(core->last_of_order, entry->order_id, NULL);
   }
@@ -299,6 +403,9 @@ bool relay_core_checkpoint(relay_core *core, int64_t *highest, const relay_gap *
         entry->sequence <= reach)
       reach = entry->sequence - 1;
   }
+  for (size_t i = 0; i < core->deferred_count; i++)
+    if (core->deferred[i].first <= reach)
+      reach = core->deferred[i].first - 1;
 
   gap_array *out = &core->checkpoint;
   out->count = 0;
@@ -335,6 +442,10 @@ size_t relay_core_in_flight(const relay_core *core) {
 
 size_t relay_core_failed_count(const relay_core *core) {
   return core->failed;
+}
+
+size_t relay_core_deferred_count(const relay_core *core) {
+  return core->deferred_count;
 }
 
 int64_t relay_core_missing(const relay_core *core) {

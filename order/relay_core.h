@@ -8,6 +8,8 @@
  * have ids below the `limit` known when the gap was first seen.
  *
  * One order's events are fenced: the next one becomes ready when the one before it is acknowledged.
+ * So that an order that changes faster than Kafka acknowledges does not fill the core and delay all
+ * others, each has a share of the room; what is beyond it is deferred, and read again later.
  *
  * One thread at a time. */
 #ifndef LOCKSTEP_ORDER_RELAY_CORE_H
@@ -33,11 +35,17 @@ typedef struct relay_gap {
  * transactions running at a time, or so. */
 enum { RELAY_MAX_GAPS = 4096 };
 
+/* An order has at most this part of the room; at least two events. With so many orders deferred,
+ * further ones take what they get. */
+enum { RELAY_ORDER_SHARE = 32, RELAY_MAX_DEFERRED = 64 };
+
 /* A row of the outbox as the core sees it. */
 typedef struct relay_row {
   int64_t sequence;
   int64_t order_id;
-  void *event; /* the caller's */
+  void *event;   /* the caller's */
+  bool left_out; /* set by the core, of rows that it has taken: deferred, the event stays the
+                    caller's */
 } relay_row;
 
 /* An event in the core's care, from being read until it is acknowledged. */
@@ -65,10 +73,20 @@ void relay_core_plan(const relay_core *core, int64_t *after, size_t *limit, cons
  * At most as many fresh rows as the plan's limit are taken, and as many filled ones as there is
  * room for; `*taken_filled` and `*taken_fresh` say how many of each, and the rest is to be read
  * again. False, with nothing taken: out of memory, or the rows are not as they must be. */
-bool relay_core_observe(relay_core *core, const relay_row *filled, size_t filled_count,
-                        const relay_row *fresh, size_t fresh_count, uint64_t oldest_running,
-                        uint64_t next_transaction, size_t *taken_filled, size_t *taken_fresh,
-                        ls_error *error);
+bool relay_core_observe(relay_core *core, relay_row *filled, size_t filled_count, relay_row *fresh,
+                        size_t fresh_count, uint64_t oldest_running, uint64_t next_transaction,
+                        size_t *taken_filled, size_t *taken_fresh, ls_error *error);
+
+/* A deferred order of which more can be taken now. False: there is none. Its rows from `*first` up
+ * to `*last` are to be read, at most `*limit` of them by ascending sequence. */
+bool relay_core_plan_deferred(const relay_core *core, int64_t *order_id, int64_t *first,
+                              int64_t *last, size_t *limit);
+
+/* What was read of them, in a snapshot not older than that of the last relay_core_observe. Fewer
+ * than the limit: there are no more, and the order is deferred no longer. False, with nothing
+ * taken: out of memory, or the rows are not as they must be. */
+bool relay_core_observe_deferred(relay_core *core, int64_t order_id, const relay_row *rows,
+                                 size_t count, ls_error *error);
 
 /* The next event that may be sent, which is thereby in flight; NULL when there is none. */
 relay_entry *relay_core_next(relay_core *core);
@@ -88,8 +106,9 @@ int64_t relay_entry_sequence(const relay_entry *entry);
 
 /* Where a successor may go on: everything at or below `*highest` is acknowledged or never was, but
  * for the gaps, `*gap_count` of them by ascending number. Events that failed, or that filled an old
- * gap, are gaps to the successor, so that one of them does not hold all others back. `*highest`
- * never goes down.
+ * gap, are gaps to the successor, so that one of them does not hold all others back; those that are
+ * deferred do hold it, and are sent again with all behind them after a crash. `*highest` never goes
+ * down.
  * `*gaps` is the core's, until the next call. False: out of memory. */
 bool relay_core_checkpoint(relay_core *core, int64_t *highest, const relay_gap **gaps,
                            size_t *gap_count, ls_error *error);
@@ -99,6 +118,7 @@ bool relay_core_checkpoint(relay_core *core, int64_t *highest, const relay_gap *
 size_t relay_core_size(const relay_core *core);
 size_t relay_core_in_flight(const relay_core *core);
 size_t relay_core_failed_count(const relay_core *core);
+size_t relay_core_deferred_count(const relay_core *core); /* orders */
 int64_t relay_core_missing(const relay_core *core);
 int64_t relay_core_highest(const relay_core *core);
 

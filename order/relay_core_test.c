@@ -15,11 +15,11 @@
 static int dummy;
 
 static relay_row row(int64_t sequence, int64_t order_id) {
-  return (relay_row){sequence, order_id, &dummy};
+  return (relay_row){.sequence = sequence, .order_id = order_id, .event = &dummy};
 }
 
-static void observe(relay_core *core, const relay_row *filled, size_t filled_count,
-                    const relay_row *fresh, size_t fresh_count, uint64_t oldest, uint64_t next) {
+static void observe(relay_core *core, relay_row *filled, size_t filled_count, relay_row *fresh,
+                    size_t fresh_count, uint64_t oldest, uint64_t next) {
   size_t taken_filled, taken_fresh;
   ls_error error;
   assert_true(relay_core_observe(core, filled, filled_count, fresh, fresh_count, oldest, next,
@@ -161,6 +161,61 @@ static void rows_out_of_place_are_refused(void **state) {
   relay_core_destroy(core, NULL, NULL);
 }
 
+static void an_order_has_no_more_than_its_share(void **state) {
+  (void)state;
+  relay_core *core = relay_core_new(8, 0, NULL, 0); /* a share of two */
+  relay_row rows[] = {row(1, 10), row(2, 10), row(3, 10), row(4, 40), row(5, 10), row(6, 10)};
+  observe(core, NULL, 0, rows, 6, 100, 100);
+  const bool left_out[] = {false, false, true, false, true, true};
+  for (size_t i = 0; i < 6; i++)
+    assert_int_equal(rows[i].left_out, left_out[i]);
+  assert_int_equal(relay_core_size(core), 3);
+  relay_entry *first, *other, *second;
+  expect_next(core, 1, &first);
+  expect_next(core, 4, &other);
+  relay_core_acknowledged(core, other);
+  int64_t order_id, from, to;
+  size_t limit;
+  assert_false(relay_core_plan_deferred(core, &order_id, &from, &to, &limit));
+  relay_core_acknowledged(core, first);
+  expect_checkpoint(core, 1, NULL, 0);
+  expect_next(core, 2, &second);
+  relay_row late = row(7, 10);
+  observe(core, NULL, 0, &late, 1, 100, 100);
+  assert_true(late.left_out); /* those before it come first */
+
+  assert_true(relay_core_plan_deferred(core, &order_id, &from, &to, &limit));
+  assert_int_equal(order_id, 10);
+  assert_int_equal(from, 3);
+  assert_int_equal(to, 7);
+  assert_int_equal(limit, 1);
+  ls_error error;
+  assert_true(relay_core_observe_deferred(core, 10, &rows[2], 1, &error));
+  relay_core_acknowledged(core, second);
+  expect_checkpoint(core, 2, NULL, 0); /* row 3 is in care, the others are not even that */
+  relay_entry *third;
+  expect_next(core, 3, &third);
+  assert_true(relay_core_plan_deferred(core, &order_id, &from, &to, &limit));
+  assert_int_equal(from, 4);
+  relay_core_acknowledged(core, third);
+  assert_true(relay_core_plan_deferred(core, &order_id, &from, &to, &limit));
+  assert_int_equal(limit, 2);
+  relay_row stray = row(6, 40);
+  assert_false(relay_core_observe_deferred(core, 10, &stray, 1, &error));
+  assert_true(relay_core_observe_deferred(core, 10, &rows[4], 2, &error));
+  expect_checkpoint(core, 4, NULL, 0);
+  assert_int_equal(relay_core_deferred_count(core), 1);
+  for (relay_entry *entry; (entry = relay_core_next(core)) != NULL;)
+    relay_core_acknowledged(core, entry);
+  assert_true(relay_core_observe_deferred(core, 10, &late, 1, &error));
+  assert_int_equal(relay_core_deferred_count(core), 0);
+  relay_entry *last;
+  expect_next(core, 7, &last);
+  relay_core_acknowledged(core, last);
+  expect_checkpoint(core, 7, NULL, 0);
+  relay_core_destroy(core, NULL, NULL);
+}
+
 /* --- Simulation --- */
 
 enum { ORDERS = 4, MOST_ROWS = 64, MOST_TRANSACTIONS = 6, MOST_FLIGHTS = 16 };
@@ -244,6 +299,19 @@ static uint64_t oldest_running(const sim *s) {
   return oldest;
 }
 
+static bool read_deferred(sim *s) {
+  int64_t order_id, first, last;
+  size_t limit, count = 0;
+  relay_row rows[MOST_ROWS];
+  ls_error error;
+  if (!relay_core_plan_deferred(s->core, &order_id, &first, &last, &limit))
+    return true;
+  for (int64_t i = first; i <= last && count < limit; i++)
+    if (s->rows[i].state == 1 && s->rows[i].order_id == order_id)
+      rows[count++] = (relay_row){i, order_id, &s->rows[i], false};
+  return relay_core_observe_deferred(s->core, order_id, rows, count, &error);
+}
+
 static bool read_outbox(sim *s) {
   int64_t after;
   size_t limit, gap_count, filled_count = 0, fresh_count = 0;
@@ -253,14 +321,15 @@ static bool read_outbox(sim *s) {
   for (size_t g = 0; g < gap_count; g++)
     for (int64_t i = gaps[g].first; i <= gaps[g].last; i++)
       if (s->rows[i].state == 1)
-        filled[filled_count++] = (relay_row){i, s->rows[i].order_id, &s->rows[i]};
+        filled[filled_count++] = (relay_row){i, s->rows[i].order_id, &s->rows[i], false};
   for (int64_t i = after + 1; i <= s->last_sequence && fresh_count < limit; i++)
     if (s->rows[i].state == 1)
-      fresh[fresh_count++] = (relay_row){i, s->rows[i].order_id, &s->rows[i]};
+      fresh[fresh_count++] = (relay_row){i, s->rows[i].order_id, &s->rows[i], false};
   size_t taken_filled, taken_fresh;
   ls_error error;
   return relay_core_observe(s->core, filled, filled_count, fresh, fresh_count, oldest_running(s),
-                            s->next_id, &taken_filled, &taken_fresh, &error);
+                            s->next_id, &taken_filled, &taken_fresh, &error) &&
+         read_deferred(s);
 }
 
 /* Kafka has it. False: a version came before its predecessor. */
@@ -420,6 +489,7 @@ int main(void) {
       cmocka_unit_test(gap_that_nobody_can_fill_is_none),
       cmocka_unit_test(room_bounds_what_is_taken_and_old_rows_come_first),
       cmocka_unit_test(rows_out_of_place_are_refused),
+      cmocka_unit_test(an_order_has_no_more_than_its_share),
       cmocka_unit_test(random_schedules_lose_and_reorder_nothing),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

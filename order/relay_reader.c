@@ -59,6 +59,13 @@ static const ls_pg_statement filled_statement = {
     "ORDER BY outbox.sequence LIMIT $3",
     ROW_TYPES};
 
+/* Dense rows, or they would not be deferred: the range is read by key, and few are passed over. */
+static const ls_pg_statement deferred_statement = {
+    "relay_deferred",
+    "SELECT " ROW_COLUMNS " FROM outbox WHERE sequence BETWEEN $1 AND $2 AND order_id = $3 "
+    "ORDER BY sequence LIMIT $4",
+    ROW_TYPES};
+
 static const ls_pg_statement checkpoint_statement = {
     "relay_checkpoint",
     "UPDATE outbox_relay SET highest = $1, gap_first = $2, gap_last = $3, gap_limit = $4",
@@ -183,10 +190,11 @@ static relay_event *make_event(const ls_pg_result *rows, size_t row, bool full, 
   return event;
 }
 
-/* Frees the events from `from` on and those of the whole array if it is given up. */
-static void free_rows(relay_row *rows, size_t from, size_t count) {
-  for (size_t i = from; rows != NULL && i < count; i++)
-    free(rows[i].event);
+/* Frees the array, and the events that the core has not taken into its care. */
+static void free_rows(relay_row *rows, size_t taken, size_t count) {
+  for (size_t i = 0; rows != NULL && i < count; i++)
+    if (i >= taken || rows[i].left_out)
+      free(rows[i].event);
   free(rows);
 }
 
@@ -199,7 +207,7 @@ static relay_row *make_rows(const ls_pg_result *result, bool full, bool domain, 
       free_rows(rows, 0, i);
       return NULL;
     }
-    rows[i] = (relay_row){event->sequence, event->order_id, event};
+    rows[i] = (relay_row){event->sequence, event->order_id, event, false};
   }
   return rows;
 }
@@ -207,7 +215,8 @@ static relay_row *make_rows(const ls_pg_result *result, bool full, bool domain, 
 static size_t snapshot_bytes(const relay_row *rows, size_t count) {
   size_t bytes = 0;
   for (size_t i = 0; i < count; i++)
-    bytes += ((const relay_event *)rows[i].event)->snapshot_bytes;
+    if (!rows[i].left_out)
+      bytes += ((const relay_event *)rows[i].event)->snapshot_bytes;
   return bytes;
 }
 
@@ -228,12 +237,20 @@ static bool read_next_transaction(relay_reader *reader, uint64_t *id, ls_error *
   return true;
 }
 
+static bool is_full(const ls_pg_result *snapshot) {
+  return ls_pg_get_int2(snapshot, 0, 1) == 1; /* EVENT_PAYLOAD_FULL */
+}
+
+static bool is_domain(const ls_pg_result *snapshot) {
+  return ls_pg_get_int2(snapshot, 0, 2) == 1; /* EVENT_TOPICS_DOMAIN */
+}
+
 static bool give_to_core(relay_core *core, const ls_pg_result *snapshot,
                          const ls_pg_result *fresh_result, const ls_pg_result *filled_result,
                          uint64_t next_transaction, size_t limit, size_t *bytes, bool *more,
                          ls_error *error) {
-  bool full = ls_pg_get_int2(snapshot, 0, 1) == 1;   /* EVENT_PAYLOAD_FULL */
-  bool domain = ls_pg_get_int2(snapshot, 0, 2) == 1; /* EVENT_TOPICS_DOMAIN */
+  bool full = is_full(snapshot);
+  bool domain = is_domain(snapshot);
   size_t fresh_count, filled_count, taken_fresh = 0, taken_filled = 0;
   relay_row *fresh = make_rows(fresh_result, full, domain, &fresh_count);
   relay_row *filled = make_rows(filled_result, full, domain, &filled_count);
@@ -299,6 +316,35 @@ bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, siz
                             next_transaction, limit, bytes, more, error);
   ls_pg_batch_clear(items, 4);
   return given;
+}
+
+bool relay_reader_read_deferred(relay_reader *reader, relay_core *core, size_t *bytes,
+                                ls_error *error) {
+  int64_t order_id, first, last;
+  size_t limit;
+  if (!relay_core_plan_deferred(core, &order_id, &first, &last, &limit))
+    return true;
+  ls_pg_params_reset(reader->fresh);
+  ls_pg_params_int8(reader->fresh, first);
+  ls_pg_params_int8(reader->fresh, last);
+  ls_pg_params_int8(reader->fresh, order_id);
+  ls_pg_params_int8(reader->fresh, (int64_t)limit);
+  ls_pg_batch_item items[] = {{&isolation_statement, NULL, NULL},
+                              {&snapshot_statement, NULL, NULL},
+                              {&deferred_statement, reader->fresh, NULL}};
+  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, 3, error))
+    return false;
+  size_t count;
+  relay_row *rows =
+      make_rows(items[2].result, is_full(items[1].result), is_domain(items[1].result), &count);
+  bool observed = rows != NULL
+                      ? relay_core_observe_deferred(core, order_id, rows, count, error)
+                      : ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
+  if (observed)
+    *bytes += snapshot_bytes(rows, count);
+  free_rows(rows, observed ? count : 0, count);
+  ls_pg_batch_clear(items, 3);
+  return observed;
 }
 
 bool relay_reader_checkpoint(relay_reader *reader, relay_core *core, int64_t *highest,

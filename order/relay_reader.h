@@ -26,6 +26,11 @@ relay_core *relay_reader_load(relay_reader *reader, size_t capacity, ls_error *e
 bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, size_t *bytes,
                        bool *more, ls_error *error);
 
+/* Reads some of an order that the core has deferred, if there is one it has room for, in the same
+ * way. */
+bool relay_reader_read_deferred(relay_reader *reader, relay_core *core, size_t *bytes,
+                                ls_error *error);
+
 /* Writes the core's checkpoint. */
 bool relay_reader_checkpoint(relay_reader *reader, relay_core *core, int64_t *highest,
                              int64_t *gap_count, ls_error *error);
