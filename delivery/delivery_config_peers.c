@@ -35,7 +35,7 @@ bool delivery_config_database(const delivery_config *config, char **conninfo,
       .application_name = delivery_program.name,
       .connect_timeout_ms = 3000,
       .statement_timeout_ms = config->pg_statement_timeout_ms,
-      .idle_in_transaction_timeout_ms = 30000,
+      .idle_in_transaction_timeout_ms = 5000,
   };
   return *conninfo != NULL;
 }

@@ -445,7 +445,7 @@ bool order_config_database(const order_config *config, char **conninfo, ls_pg_op
       .application_name = order_program.name,
       .connect_timeout_ms = 3000,
       .statement_timeout_ms = config->pg_statement_timeout_ms,
-      .idle_in_transaction_timeout_ms = 30000,
+      .idle_in_transaction_timeout_ms = 5000,
   };
   return *conninfo != NULL;
 }

@@ -181,7 +181,9 @@ static bool read_rows(term *t, ls_error *error) {
 
 static void wait_for_work(const term *t, int64_t now_us) {
   const outbox_relay *relay = t->relay;
-  int64_t until_us = t->next_housekeeping_us;
+  int64_t until_us = now_us + relay_reader_keep_ms() * INT64_C(1000);
+  if (t->next_housekeeping_us < until_us)
+    until_us = t->next_housekeeping_us;
   if (!atomic_load(&relay->stopping) && t->next_poll_us < until_us)
     until_us = t->next_poll_us;
   if (t->changed && t->next_checkpoint_us < until_us)
@@ -230,7 +232,8 @@ static bool take_turn(term *t, bool *done, ls_error *error) {
     if (!send_ready(t, error))
       return false;
   }
-  if (t->changed && now_us >= t->next_checkpoint_us && !checkpoint(t, error))
+  if ((t->changed && now_us >= t->next_checkpoint_us && !checkpoint(t, error)) ||
+      !relay_reader_keep(t->reader, error))
     return false;
   if (now_us >= t->next_housekeeping_us) {
     t->next_housekeeping_us = in_ms(HOUSEKEEPING_MS);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
 /* Partitions made ahead; the writers make one when they find none. */
@@ -88,10 +89,20 @@ static const char session_settings[] =
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; "
     "SET enable_mergejoin = off; SET max_parallel_workers_per_gather = 0";
 
+/* The server ends a session that says nothing for so long (from PostgreSQL 14 on): a leader that
+ * hangs, or whose machine has vanished, does not lead for ever. */
+enum { SESSION_LEASE_MS = 5000, KEEP_MS = 1000 };
+
+static const char lease_format[] = "SELECT set_config('idle_session_timeout', '%d', false) "
+                                   "WHERE current_setting('server_version_num')::integer >= 140000";
+
+static const ls_pg_statement keep_statement = {"relay_keep", "SELECT true", {LS_PG_BOOL}};
+
 struct relay_reader {
   ls_pg_connection *connection;
   ls_pg_params *fresh, *filled, *checkpoint;
   int64_t done_below; /* every lower sequence number is done, by the last checkpoint */
+  int64_t kept_ms;    /* when the session was last heard of, or later */
 };
 
 relay_reader *relay_reader_new(const ls_pg_options *options, ls_error *error) {
@@ -107,7 +118,10 @@ relay_reader *relay_reader_new(const ls_pg_options *options, ls_error *error) {
     ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
   else
     reader->connection = ls_pg_connect(options, error);
+  char lease[160];
+  snprintf(lease, sizeof lease, lease_format, SESSION_LEASE_MS);
   if (reader->connection == NULL || !ls_pg_exec_sql(reader->connection, session_settings, error) ||
+      !ls_pg_exec_sql(reader->connection, lease, error) ||
       !ls_pg_listen(reader->connection, "order_outbox", error)) {
     relay_reader_destroy(reader);
     return NULL;
@@ -376,6 +390,18 @@ bool relay_reader_checkpoint(relay_reader *reader, relay_core *core, int64_t *hi
   if (written)
     reader->done_below = count > 0 ? gaps[0].first : *highest + 1;
   return written;
+}
+
+bool relay_reader_keep(relay_reader *reader, ls_error *error) {
+  int64_t now_ms = ls_clock_monotonic_ms();
+  if (now_ms < reader->kept_ms + KEEP_MS)
+    return true;
+  reader->kept_ms = now_ms;
+  return ls_pg_exec(reader->connection, &keep_statement, NULL, NULL, error);
+}
+
+int relay_reader_keep_ms(void) {
+  return KEEP_MS;
 }
 
 /* A DDL statement that waits for no one longer than a moment: everybody else waits behind it. False

@@ -35,6 +35,12 @@ bool relay_reader_read_deferred(relay_reader *reader, relay_core *core, size_t *
 bool relay_reader_checkpoint(relay_reader *reader, relay_core *core, int64_t *highest,
                              int64_t *gap_count, ls_error *error);
 
+/* The session is a lease: it ends, and with it the leadership, when nothing is heard of its holder
+ * for some seconds. This says something now and then; to be called at least every
+ * relay_reader_keep_ms. */
+bool relay_reader_keep(relay_reader *reader, ls_error *error);
+int relay_reader_keep_ms(void);
+
 /* Makes partitions ahead, and drops those in which all is done according to the last checkpoint. */
 bool relay_reader_housekeep(relay_reader *reader, ls_error *error);
 

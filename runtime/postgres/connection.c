@@ -74,21 +74,29 @@ static void log_notice(void *arg, const PGresult *notice) {
     LS_DEBUG("postgres says", LS_STR("severity", severity), LS_STR("text", text));
 }
 
+/* The keepalives are the server's: without them it takes a client whose machine vanished for
+ * connected, for hours, and what that one has locked for locked. */
 static bool set_timeouts(ls_pg_connection *connection, ls_error *error) {
+  int64_t dead_peer_ms = connection->options.dead_peer_timeout_ms;
+  int64_t dead_peer_s = at_least(dead_peer_ms / 1000, 1);
   const struct {
     const char *name;
-    int64_t value_ms;
+    int64_t value;
   } settings[] = {
       {"statement_timeout", connection->options.statement_timeout_ms},
       {"lock_timeout", connection->options.lock_timeout_ms},
       {"idle_in_transaction_session_timeout", connection->options.idle_in_transaction_timeout_ms},
+      {"tcp_keepalives_idle", at_least(dead_peer_s / 2, 1)},
+      {"tcp_keepalives_interval", at_least(dead_peer_s / 8, 1)},
+      {"tcp_keepalives_count", 4},
+      {"tcp_user_timeout", dead_peer_ms},
   };
-  char sql[256];
+  char sql[512];
   size_t length = 0;
   for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-    if (settings[i].value_ms > 0)
+    if (settings[i].value > 0)
       length += (size_t)snprintf(sql + length, sizeof sql - length, "SET %s = %" PRId64 ";",
-                                 settings[i].name, settings[i].value_ms);
+                                 settings[i].name, settings[i].value);
   }
   return length == 0 || ls_pg_exec_sql(connection, sql, error);
 }

@@ -82,6 +82,24 @@ def test_a_standby_takes_the_lead_when_the_leader_is_killed(new_stack, wait_unti
     assert relay_state(standby).produced_events > 0
 
 
+def test_a_standby_takes_the_lead_when_the_leader_hangs(new_stack, wait_until):
+    """Its session is a lease; when it wakes up it sends nothing more, and stands by."""
+    stack = new_stack(orders=2).start()
+    first = wait_until(lambda: leader(stack), 20, "one of two leads")
+    standby = next(service for service in stack.orders if service is not first)
+    load = Workload([standby]).start()
+    load.wait_for_more(WRITES)
+    first.pause()
+    try:
+        wait_until(lambda: relay_state(standby).leader, 15, "the standby leads")
+        load.wait_for_more(WRITES)
+    finally:
+        first.resume()
+    wait_until(lambda: not relay_state(first).leader, 10, "the one that hung leads no more")
+    finish(stack, load)
+    assert [relay_state(service).leader for service in (first, standby)] == [False, True]
+
+
 def test_the_others_take_over_what_a_dead_delivery_read(new_stack, wait_until):
     stack = new_stack(deliveries=2, delivery_settings=QUICK_GROUP).start()
     survivor, victim = stack.deliveries
