@@ -69,9 +69,12 @@ static void handle_rebalance(ls_kafka_consumer *consumer, ls_kafka_rebalance kin
     return;
   }
   log_code(rd_kafka_assign(consumer->client, partitions), "kafka partitions could not be taken");
-  if (atomic_load(&consumer->is_paused))
-    log_code(rd_kafka_pause_partitions(consumer->client, partitions),
-             "kafka partitions could not be paused");
+  /* A partition that was taken away while paused is still paused for librdkafka when it comes back.
+   */
+  log_code(atomic_load(&consumer->is_paused)
+               ? rd_kafka_pause_partitions(consumer->client, partitions)
+               : rd_kafka_resume_partitions(consumer->client, partitions),
+           "kafka partitions could not be paused or resumed");
   if (consumer->callback)
     consumer->callback(consumer, kind, partitions, consumer->arg);
 }

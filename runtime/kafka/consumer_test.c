@@ -303,6 +303,37 @@ static void test_pause_and_resume(void **state) {
   leave(&self);
 }
 
+/* Paused, a member loses all it has, resumes with nothing assigned, and gets it back. */
+static void test_what_was_lost_while_paused_comes_back_resumed(void **state) {
+  mock_cluster *mock = *state;
+  ls_error error = {0};
+  member first = {0}, others[PARTITIONS] = {{0}};
+  join(&first, mock, SESSION_MS);
+  step_until_owned(&first, PARTITIONS);
+  assert_true(ls_kafka_consumer_pause(first.consumer, &error));
+  for (int i = 0; i < PARTITIONS; i++)
+    join(&others[i], mock, SESSION_MS);
+  int64_t deadline_ms = ls_clock_monotonic_ms() + 3 * DEADLINE_MS;
+  int total = 0;
+  while ((first.revoked == 0 || owned(&first) == PARTITIONS || total < PARTITIONS - 1) &&
+         ls_clock_monotonic_ms() < deadline_ms) {
+    step(&first, 1, 20);
+    total = 0;
+    for (int i = 0; i < PARTITIONS; i++) {
+      step(&others[i], 1, 5);
+      total += owned(&others[i]);
+    }
+  }
+  assert_true(first.revoked > 0);
+  assert_true(ls_kafka_consumer_resume(first.consumer, &error)); /* of the others' nothing */
+  for (int i = 0; i < PARTITIONS; i++)
+    leave(&others[i]);
+  step_until_owned(&first, PARTITIONS);
+  produce(mock, 40);
+  step_until_got(&first, 40);
+  leave(&first);
+}
+
 static void test_cloud_event_round_trip(void **state) {
   mock_cluster *mock = *state;
   const ls_cloud_event event = {.id = "id-1",
@@ -384,6 +415,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test_setup_teardown(test_consume_and_commit, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_rebalance, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_pause_and_resume, make_cluster, destroy_cluster),
+      cmocka_unit_test_setup_teardown(test_what_was_lost_while_paused_comes_back_resumed,
+                                      make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_cloud_event_round_trip, make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_create_topics, make_cluster, destroy_cluster),
   };
