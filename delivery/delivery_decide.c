@@ -139,6 +139,7 @@ static void decide_by_lookup(const delivery_known *known, const delivery_event *
   if (found->snapshot != NO_EVENT)
     apply_snapshot(events, found->snapshot, decision, verdicts);
   decision->pending = true;
+  decision->poked = found->poke != NO_EVENT;
   decision->pending_event = newest_is_bare ? found->newest : found->poke;
   if (!newest_is_bare)
     decision->min_version = 0; /* the event knows no version: whatever a lookup finds will do */

@@ -79,6 +79,7 @@ typedef struct delivery_decision {
   size_t snapshot_event;    /* with DELIVERY_FROM_SNAPSHOT */
   int64_t version;          /* the version that is applied, unless FROM_NOWHERE */
   bool pending;             /* to be retried until it is at min_version */
+  bool poked;               /* with pending: only a lookup will do, whatever the stream brings */
   size_t pending_event;     /* the event whose record goes to pending_orders */
   size_t applied_event;     /* the one whose fate is APPLIED, unless FROM_NOWHERE */
   delivery_tracker tracker; /* after the batch */

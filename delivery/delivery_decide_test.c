@@ -305,6 +305,18 @@ static void test_in_order_one_by_one_nothing_is_stale(void **state) {
   assert_int_equal(known.tracker.missing_count, 0);
 }
 
+static void test_a_poke_whose_lookup_failed_is_still_owed_one(void **state) {
+  (void)state;
+  const delivery_event with_poke[] = {POKE, ZERO(2)}, without[] = {ZERO(2)};
+  delivery_known known = at(0);
+  delivery_decision decision;
+  delivery_verdict verdicts[2];
+  delivery_decide(&known, with_poke, 2, &failed, &decision, verdicts);
+  assert_true(decision.pending && decision.poked);
+  delivery_decide(&known, without, 1, &failed, &decision, verdicts);
+  assert_true(decision.pending && !decision.poked);
+}
+
 static delivery_attempt attempt_at(int64_t min_version, bool poked, int64_t applied,
                                    int32_t attempts, delivery_lookup lookup) {
   delivery_waiting waiting = {min_version, poked, applied, attempts};
@@ -343,6 +355,7 @@ int main(void) {
       cmocka_unit_test(test_the_missing_are_bounded),
       cmocka_unit_test(test_any_arrival_in_any_batches_ends_the_same),
       cmocka_unit_test(test_in_order_one_by_one_nothing_is_stale),
+      cmocka_unit_test(test_a_poke_whose_lookup_failed_is_still_owed_one),
       cmocka_unit_test(test_what_becomes_of_an_attempt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

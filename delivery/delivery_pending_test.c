@@ -68,6 +68,7 @@ static void test_pending_keeps_the_larger_version(void **state) {
 
   end_pending(&(delivery_pending_end){.order_id = id,
                                       .generation = pending.generation,
+                                      .claim = pending.claim,
                                       .attempts = 1,
                                       .delay_ms = 0,
                                       .reason = "again"});
@@ -75,17 +76,46 @@ static void test_pending_keeps_the_larger_version(void **state) {
   assert_int_equal(pending.attempts, 1);
   /* A success that an event has outrun meanwhile leaves it pending, and due. */
   pend(id, 12);
-  end_pending(
-      &(delivery_pending_end){.order_id = id, .generation = pending.generation, .done = true});
+  end_pending(&(delivery_pending_end){
+      .order_id = id, .generation = pending.generation, .claim = pending.claim, .done = true});
   pending = claim_one();
   assert_int_equal(pending.min_version, 12);
   assert_int_equal(pending.attempts, 0);
-  end_pending(
-      &(delivery_pending_end){.order_id = id, .generation = pending.generation, .done = true});
+  end_pending(&(delivery_pending_end){
+      .order_id = id, .generation = pending.generation, .claim = pending.claim, .done = true});
   assert_int_equal(count_claimable(), 0);
   test_check(delivery_store_pending_record(test_store, id, test_arena, &record, &found, &error),
              &error);
   assert_false(found);
+}
+
+static void test_an_attempt_that_took_too_long_ends_nothing(void **state) {
+  (void)state;
+  int64_t id = test_order_ids(1);
+  pend(id, 3);
+  delivery_pending *late;
+  size_t count;
+  ls_error error = {0};
+  test_check(delivery_store_claim_pending(test_store, 10, 0, test_arena, &late, &count, &error),
+             &error);
+  assert_int_equal(count, 1);
+  delivery_pending other = claim_one(); /* the first claim has run out */
+  delivery_pending_end end = {.order_id = id,
+                              .generation = late->generation,
+                              .claim = late->claim,
+                              .attempts = 7,
+                              .delay_ms = 0};
+  end_pending(&end);
+  assert_int_equal(count_claimable(), 0);
+  end.done = true;
+  end_pending(&end);
+  order_record record;
+  bool found;
+  test_check(delivery_store_pending_record(test_store, id, test_arena, &record, &found, &error),
+             &error);
+  assert_true(found);
+  end_pending(&(delivery_pending_end){
+      .order_id = id, .generation = other.generation, .claim = other.claim, .done = true});
 }
 
 static void test_resync_asks_for_a_lookup(void **state) {
@@ -106,8 +136,8 @@ static void test_resync_asks_for_a_lookup(void **state) {
   assert_int_equal(record.key_bytes, strlen(key));
   assert_memory_equal(record.key, key, strlen(key));
   assert_null(record.value);
-  end_pending(
-      &(delivery_pending_end){.order_id = id, .generation = pending.generation, .done = true});
+  end_pending(&(delivery_pending_end){
+      .order_id = id, .generation = pending.generation, .claim = pending.claim, .done = true});
 }
 
 static void test_the_walk_over_all_orders(void **state) {
@@ -227,6 +257,7 @@ int main(void) {
     return test_skipped();
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_pending_keeps_the_larger_version),
+      cmocka_unit_test(test_an_attempt_that_took_too_long_ends_nothing),
       cmocka_unit_test(test_resync_asks_for_a_lookup),
       cmocka_unit_test(test_the_walk_over_all_orders),
       cmocka_unit_test(test_dead_letters),

@@ -52,6 +52,7 @@ typedef struct delivery_work {
 typedef struct delivery_pending_end {
   int64_t order_id;
   int64_t generation;
+  int64_t claim;      /* of the attempt: it ends nothing once another has claimed the order */
   bool done;          /* it is no longer pending, unless it was asked for anew meanwhile */
   int32_t attempts;   /* otherwise */
   int64_t delay_ms;   /* until the next one */
@@ -130,6 +131,7 @@ typedef struct delivery_pending {
   int64_t min_version;
   int32_t attempts;
   int64_t generation;
+  int64_t claim;
   int64_t applied_version; /* what the delivery is at; 0: there is none */
   bool poked;              /* asked for without a version: only a lookup will do */
   bool reconciling;        /* found behind by the comparison with the order service */

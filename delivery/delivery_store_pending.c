@@ -14,13 +14,14 @@ const ls_pg_statement delivery_statement_pending = {
         "INSERT INTO pending_orders AS p (order_id, min_version, poked, next_attempt_time, reason, "
         "  create_time, source_topic, source_partition, source_offset, record_key, record_value, "
         "  record_headers) "
-        "SELECT n.order_id, n.min_version, n.min_version = 0, "
+        "SELECT n.order_id, n.min_version, n.poked, "
         "  statement_timestamp() + $3 * interval '1 millisecond', n.reason, "
         "  statement_timestamp(), n.topic, n.\"partition\", n.\"offset\", n.key, n.value, "
         "n.headers "
-        "FROM unnest($1::bigint[], $2::bigint[], $4::text[], $5::text[], $6::int[], $7::bigint[], "
-        "    $8::bytea[], $9::bytea[], $10::bytea[]) "
-        "  AS n(order_id, min_version, reason, topic, \"partition\", \"offset\", key, value, "
+        "FROM unnest($1::bigint[], $2::bigint[], $4::boolean[], $5::text[], $6::text[], $7::int[], "
+        "    $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[]) "
+        "  AS n(order_id, min_version, poked, reason, topic, \"partition\", \"offset\", key, "
+        "value, "
         "headers) "
         "ORDER BY n.order_id "
         "ON CONFLICT (order_id) DO UPDATE SET (min_version, source_topic, source_partition, "
@@ -55,15 +56,16 @@ void delivery_store_add_pending(ls_pg_params *params, const delivery_work *works
   EACH_PENDING(LS_PG_INT8, ls_pg_params_int8(params, work->order_id));
   EACH_PENDING(LS_PG_INT8, ls_pg_params_int8(params, work->decision.min_version));
   ls_pg_params_int8(params, delay_ms);
+  EACH_PENDING(LS_PG_BOOL, ls_pg_params_bool(params, work->decision.poked));
   EACH_PENDING(LS_PG_TEXT, delivery_store_add_reason(params, work->lookup_problem));
   delivery_store_add_records(params, pending_record, works, count);
 }
 
 const ls_pg_statement delivery_statement_pending_done = {
     .name = "delivery_pending_done",
-    .sql = "DELETE FROM pending_orders p USING unnest($1::bigint[], $2::bigint[]) "
-           "  AS n(order_id, generation) "
-           "WHERE p.order_id = n.order_id AND p.generation = n.generation"};
+    .sql = "DELETE FROM pending_orders p USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) "
+           "  AS n(order_id, generation, claim) "
+           "WHERE p.order_id = n.order_id AND p.generation = n.generation AND p.claim = n.claim"};
 
 /* One that is done but was asked for anew stays, and is due at once. */
 const ls_pg_statement delivery_statement_pending_release = {
@@ -71,9 +73,9 @@ const ls_pg_statement delivery_statement_pending_release = {
     .sql = "UPDATE pending_orders p SET lease_time = '-infinity', attempts = n.attempts, "
            "  next_attempt_time = statement_timestamp() + n.delay_ms * interval '1 millisecond', "
            "  reason = coalesce(n.reason, p.reason) "
-           "FROM unnest($1::bigint[], $2::int[], $3::bigint[], $4::text[]) "
-           "  AS n(order_id, attempts, delay_ms, reason) "
-           "WHERE p.order_id = n.order_id"};
+           "FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[], $5::text[]) "
+           "  AS n(order_id, claim, attempts, delay_ms, reason) "
+           "WHERE p.order_id = n.order_id AND p.claim = n.claim"};
 
 void delivery_store_add_done(ls_pg_params *params, const delivery_pending_end *ends, size_t count) {
   ls_pg_params_array_begin(params, LS_PG_INT8);
@@ -86,6 +88,11 @@ void delivery_store_add_done(ls_pg_params *params, const delivery_pending_end *e
     if (ends[i].done)
       ls_pg_params_int8(params, ends[i].generation);
   ls_pg_params_array_end(params);
+  ls_pg_params_array_begin(params, LS_PG_INT8);
+  for (size_t i = 0; i < count; i++)
+    if (ends[i].done)
+      ls_pg_params_int8(params, ends[i].claim);
+  ls_pg_params_array_end(params);
 }
 
 void delivery_store_add_release(ls_pg_params *params, const delivery_pending_end *ends,
@@ -93,6 +100,10 @@ void delivery_store_add_release(ls_pg_params *params, const delivery_pending_end
   ls_pg_params_array_begin(params, LS_PG_INT8);
   for (size_t i = 0; i < count; i++)
     ls_pg_params_int8(params, ends[i].order_id);
+  ls_pg_params_array_end(params);
+  ls_pg_params_array_begin(params, LS_PG_INT8);
+  for (size_t i = 0; i < count; i++)
+    ls_pg_params_int8(params, ends[i].claim);
   ls_pg_params_array_end(params);
   ls_pg_params_array_begin(params, LS_PG_INT4);
   for (size_t i = 0; i < count; i++)
@@ -123,15 +134,16 @@ static const ls_pg_statement claim_statement = {
            "  ORDER BY next_attempt_time LIMIT $1 FOR UPDATE SKIP LOCKED), "
            "claimed AS ("
            "  UPDATE pending_orders p "
-           "  SET lease_time = statement_timestamp() + $2 * interval '1 millisecond' "
+           "  SET lease_time = statement_timestamp() + $2 * interval '1 millisecond', "
+           "    claim = p.claim + 1 "
            "  FROM due WHERE p.order_id = due.order_id "
            "  RETURNING p.order_id, p.min_version, p.attempts, p.generation, p.poked, "
-           "    p.reconciling) "
+           "    p.reconciling, p.claim) "
            "SELECT c.order_id, c.min_version, c.attempts, c.generation, "
-           "  coalesce(d.order_version, 0), c.poked, c.reconciling "
+           "  coalesce(d.order_version, 0), c.poked, c.reconciling, c.claim "
            "FROM claimed c LEFT JOIN deliveries d ON d.order_id = c.order_id ORDER BY c.order_id",
-    .columns = {LS_PG_INT8, LS_PG_INT8, LS_PG_INT4, LS_PG_INT8, LS_PG_INT8, LS_PG_BOOL,
-                LS_PG_BOOL}};
+    .columns = {LS_PG_INT8, LS_PG_INT8, LS_PG_INT4, LS_PG_INT8, LS_PG_INT8, LS_PG_BOOL, LS_PG_BOOL,
+                LS_PG_INT8}};
 
 bool delivery_store_claim_pending(delivery_store *store, int32_t limit, int64_t lease_ms,
                                   ls_arena *arena, delivery_pending **pending, size_t *count,
@@ -158,7 +170,8 @@ bool delivery_store_claim_pending(delivery_store *store, int32_t limit, int64_t 
                                          .generation = ls_pg_get_int8(rows, row, 3),
                                          .applied_version = ls_pg_get_int8(rows, row, 4),
                                          .poked = ls_pg_get_bool(rows, row, 5),
-                                         .reconciling = ls_pg_get_bool(rows, row, 6)};
+                                         .reconciling = ls_pg_get_bool(rows, row, 6),
+                                         .claim = ls_pg_get_int8(rows, row, 7)};
   *count = found;
   ls_pg_result_destroy(rows);
   return true;

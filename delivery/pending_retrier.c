@@ -152,7 +152,8 @@ static bool is_done(const attempt *one) {
 
 static delivery_pending_end end_of(pending_retrier *retrier, attempt *one) {
   const delivery_pending *pending = one->pending;
-  delivery_pending_end end = {.order_id = pending->order_id, .generation = pending->generation};
+  delivery_pending_end end = {
+      .order_id = pending->order_id, .generation = pending->generation, .claim = pending->claim};
   if (one->fate != DELIVERY_ATTEMPT_AGAIN) {
     end.done = true;
     return end;
@@ -263,6 +264,7 @@ static bool release(pending_retrier *retrier, const delivery_pending *pending, s
   for (size_t i = 0; i < count; i++)
     retrier->ends[i] = (delivery_pending_end){.order_id = pending[i].order_id,
                                               .generation = pending[i].generation,
+                                              .claim = pending[i].claim,
                                               .attempts = pending[i].attempts,
                                               .delay_ms = DOWN_DELAY_MS};
   return delivery_store_apply(retrier->store, &batch, &applied, error);

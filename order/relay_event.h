@@ -16,7 +16,7 @@ typedef struct relay_event {
   int64_t version;
   int64_t occur_time_us;
   int type;          /* order.v1.OrderEventType */
-  bool full_payload; /* the mode when it was read */
+  bool full_payload; /* the mode that its row was made in */
   bool domain_topic;
   bool oversized;      /* Kafka would not have it with its payload */
   size_t record_bytes; /* of the record that was sent: key, value, headers */

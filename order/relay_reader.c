@@ -25,13 +25,20 @@ static const ls_pg_statement load_statement = {
 static const ls_pg_statement isolation_statement = {
     "relay_isolation", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", {LS_PG_NONE}};
 
-/* The mode is read in the snapshot of the rows: a row committed after a switch goes out in the new
- * mode. */
+/* Before the snapshot is taken: a switch of the mode waits until this transaction is over, or is
+ * over and seen (sql/0003_event_modes.sql). */
+static const ls_pg_statement modes_lock_statement = {
+    "relay_modes_lock", "LOCK TABLE event_modes IN ACCESS SHARE MODE", {LS_PG_NONE}};
+
 static const ls_pg_statement snapshot_statement = {
-    "relay_snapshot",
-    "SELECT pg_snapshot_xmin(snapshot), event_payload, event_topics "
-    "FROM pg_current_snapshot() AS snapshot, outbox_relay",
-    {LS_PG_XID8, LS_PG_INT2, LS_PG_INT2}};
+    "relay_snapshot", "SELECT pg_snapshot_xmin(pg_current_snapshot())", {LS_PG_XID8}};
+
+/* Which modes hold, the newest first: few, and mostly one. */
+static const ls_pg_statement modes_statement = {
+    "relay_modes",
+    "SELECT after_sequence, event_payload, event_topics FROM event_modes "
+    "ORDER BY after_sequence DESC",
+    {LS_PG_INT8, LS_PG_INT2, LS_PG_INT2}};
 
 /* An id that nobody had when the snapshot was taken. The snapshot's own upper end will not do: it
  * is the id after the newest that has ended, and transactions above it may be running, with numbers
@@ -182,20 +189,29 @@ relay_core *relay_reader_load(relay_reader *reader, size_t capacity, ls_error *e
   return core;
 }
 
-static relay_event *make_event(const ls_pg_result *rows, size_t row, bool full, bool domain) {
+/* The result of modes_statement that holds for a row. */
+static size_t mode_of(const ls_pg_result *modes, int64_t sequence) {
+  size_t mode = 0;
+  while (mode + 1 < ls_pg_row_count(modes) && ls_pg_get_int8(modes, mode, 0) >= sequence)
+    mode++;
+  return mode;
+}
+
+static relay_event *make_event(const ls_pg_result *rows, size_t row, const ls_pg_result *modes) {
   size_t bytes;
   const void *snapshot = ls_pg_get_bytea(rows, row, 5, &bytes);
   relay_event *event = malloc(sizeof *event + bytes);
   if (event == NULL)
     return NULL;
+  size_t mode = mode_of(modes, ls_pg_get_int8(rows, row, 0));
   *event = (relay_event){
       .sequence = ls_pg_get_int8(rows, row, 0),
       .order_id = ls_pg_get_int8(rows, row, 1),
       .version = ls_pg_get_int8(rows, row, 2),
       .type = ls_pg_get_int2(rows, row, 3),
       .occur_time_us = ls_pg_get_timestamptz(rows, row, 4),
-      .full_payload = full,
-      .domain_topic = domain,
+      .full_payload = ls_pg_get_int2(modes, mode, 1) == 1, /* EVENT_PAYLOAD_FULL */
+      .domain_topic = ls_pg_get_int2(modes, mode, 2) == 1, /* EVENT_TOPICS_DOMAIN */
       .snapshot_bytes = bytes,
   };
   memcpy(event->snapshot, snapshot, bytes);
@@ -212,11 +228,11 @@ static void free_rows(relay_row *rows, size_t taken, size_t count) {
   free(rows);
 }
 
-static relay_row *make_rows(const ls_pg_result *result, bool full, bool domain, size_t *count) {
+static relay_row *make_rows(const ls_pg_result *result, const ls_pg_result *modes, size_t *count) {
   *count = ls_pg_row_count(result);
   relay_row *rows = calloc(*count + 1, sizeof *rows);
   for (size_t i = 0; rows != NULL && i < *count; i++) {
-    relay_event *event = make_event(result, i, full, domain);
+    relay_event *event = make_event(result, i, modes);
     if (event == NULL) {
       free_rows(rows, 0, i);
       return NULL;
@@ -251,23 +267,13 @@ static bool read_next_transaction(relay_reader *reader, uint64_t *id, ls_error *
   return true;
 }
 
-static bool is_full(const ls_pg_result *snapshot) {
-  return ls_pg_get_int2(snapshot, 0, 1) == 1; /* EVENT_PAYLOAD_FULL */
-}
-
-static bool is_domain(const ls_pg_result *snapshot) {
-  return ls_pg_get_int2(snapshot, 0, 2) == 1; /* EVENT_TOPICS_DOMAIN */
-}
-
-static bool give_to_core(relay_core *core, const ls_pg_result *snapshot,
+static bool give_to_core(relay_core *core, const ls_pg_result *snapshot, const ls_pg_result *modes,
                          const ls_pg_result *fresh_result, const ls_pg_result *filled_result,
                          uint64_t next_transaction, size_t limit, size_t *bytes, bool *more,
                          ls_error *error) {
-  bool full = is_full(snapshot);
-  bool domain = is_domain(snapshot);
   size_t fresh_count, filled_count, taken_fresh = 0, taken_filled = 0;
-  relay_row *fresh = make_rows(fresh_result, full, domain, &fresh_count);
-  relay_row *filled = make_rows(filled_result, full, domain, &filled_count);
+  relay_row *fresh = make_rows(fresh_result, modes, &fresh_count);
+  relay_row *filled = make_rows(filled_result, modes, &filled_count);
   bool observed = false;
   if (fresh == NULL || filled == NULL)
     ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
@@ -315,20 +321,19 @@ bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, siz
   ls_pg_params_array_end(reader->filled);
   ls_pg_params_int8(reader->filled, (int64_t)limit);
 
-  ls_pg_batch_item items[] = {
-      {&isolation_statement, NULL, NULL},
-      {&snapshot_statement, NULL, NULL},
-      {&fresh_statement, reader->fresh, NULL},
-      {&filled_statement, reader->filled, NULL},
-  };
-  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, 4, error))
+  enum { SNAPSHOT = 2, MODES, FRESH, FILLED, ITEMS };
+  ls_pg_batch_item items[ITEMS] = {
+      {&isolation_statement, NULL, NULL},      {&modes_lock_statement, NULL, NULL},
+      {&snapshot_statement, NULL, NULL},       {&modes_statement, NULL, NULL},
+      {&fresh_statement, reader->fresh, NULL}, {&filled_statement, reader->filled, NULL}};
+  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, ITEMS, error))
     return false;
   uint64_t next_transaction = 0;
-  bool given = (!leaves_gap(items[2].result, after) ||
+  bool given = (!leaves_gap(items[FRESH].result, after) ||
                 read_next_transaction(reader, &next_transaction, error)) &&
-               give_to_core(core, items[1].result, items[2].result, items[3].result,
-                            next_transaction, limit, bytes, more, error);
-  ls_pg_batch_clear(items, 4);
+               give_to_core(core, items[SNAPSHOT].result, items[MODES].result, items[FRESH].result,
+                            items[FILLED].result, next_transaction, limit, bytes, more, error);
+  ls_pg_batch_clear(items, ITEMS);
   return given;
 }
 
@@ -343,21 +348,22 @@ bool relay_reader_read_deferred(relay_reader *reader, relay_core *core, size_t *
   ls_pg_params_int8(reader->fresh, last);
   ls_pg_params_int8(reader->fresh, order_id);
   ls_pg_params_int8(reader->fresh, (int64_t)limit);
-  ls_pg_batch_item items[] = {{&isolation_statement, NULL, NULL},
-                              {&snapshot_statement, NULL, NULL},
-                              {&deferred_statement, reader->fresh, NULL}};
-  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, 3, error))
+  enum { MODES = 2, ROWS, ITEMS };
+  ls_pg_batch_item items[ITEMS] = {{&isolation_statement, NULL, NULL},
+                                   {&modes_lock_statement, NULL, NULL},
+                                   {&modes_statement, NULL, NULL},
+                                   {&deferred_statement, reader->fresh, NULL}};
+  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, ITEMS, error))
     return false;
   size_t count;
-  relay_row *rows =
-      make_rows(items[2].result, is_full(items[1].result), is_domain(items[1].result), &count);
+  relay_row *rows = make_rows(items[ROWS].result, items[MODES].result, &count);
   bool observed = rows != NULL
                       ? relay_core_observe_deferred(core, order_id, rows, count, error)
                       : ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
   if (observed)
     *bytes += snapshot_bytes(rows, count);
   free_rows(rows, observed ? count : 0, count);
-  ls_pg_batch_clear(items, 3);
+  ls_pg_batch_clear(items, ITEMS);
   return observed;
 }
 

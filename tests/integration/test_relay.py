@@ -136,3 +136,36 @@ def test_partitions_in_which_all_is_done_are_dropped(new_stack, wait_until):
         wait_until(lambda: oldest() > 100, 40, "the first partitions are dropped")
         assert last_sequence(connection) >= 1200
     convergence.wait_converged(stack)
+
+
+def test_a_row_goes_out_in_the_mode_it_was_made_in_however_often(stack, wait_until):
+    """Were it sent again in another mode than at first, it could enter a topic behind later versions of its order."""
+    orders = clients.order_service(stack.order)
+    modes = [events.MODES[name] for name in ("full-per-event", "zero-domain", "full-domain", "zero-per-event")]
+    stack.kafka.pause()
+    try:
+        made = []
+        for mode in modes:  # all of it waits in the outbox
+            events.set_mode(stack.order, mode)
+            made.append(samples.create(orders).order_id)
+    finally:
+        stack.kafka.resume()
+    convergence.wait_converged(stack)
+
+    def found():
+        """order -> (topic, has a payload) of each of its events."""
+        where = collections.defaultdict(list)
+        for setting in ("DOMAIN_TOPIC", "CREATE_TOPIC"):
+            for record in events.read_topic(stack.kafka, stack.topics[setting]):
+                where[int(record.key)].append((setting, record.event.HasField("order")))
+        return where
+
+    wanted = dict(zip(made, [("CREATE_TOPIC", True), ("DOMAIN_TOPIC", False), ("DOMAIN_TOPIC", True), ("CREATE_TOPIC", False)]))
+    assert {order_id: set(places) for order_id, places in found().items()} == {i: {place} for i, place in wanted.items()}
+    stack.order.stop()
+    before = sum(map(len, found().values()))
+    with stack.order_database_connection() as connection:
+        connection.execute("UPDATE outbox_relay SET highest = 0, gap_first = '{}', gap_last = '{}', gap_limit = '{}'")
+    stack.order.start()
+    wait_until(lambda: sum(map(len, found().values())) >= before + len(made), 20, "all is sent once more")
+    assert {order_id: set(places) for order_id, places in found().items()} == {i: {place} for i, place in wanted.items()}
