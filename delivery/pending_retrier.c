@@ -17,7 +17,7 @@
 enum {
   CLAIM = 256,         /* orders in one attempt */
   PAGE = 1000,         /* orders in a page of the walk */
-  LEASE_MS = 120000,   /* longer than an attempt can take */
+  LEASE_MS = 15000,    /* of a claim; two at the same order do no harm, one that died delays it */
   DOWN_DELAY_MS = 1000 /* before the next attempt when the order service is down */
 };
 

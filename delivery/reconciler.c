@@ -15,7 +15,7 @@ enum {
   PAGE = 1000,                /* orders compared at once */
   MOST_DELIVERIES = 2 * PAGE, /* in the same range of ids */
   MOST_PENDING = 5000,        /* with so many orders to be looked up, it waits */
-  LEASE_MS = 60000,           /* longer than a page can take */
+  LEASE_MS = 15000,           /* longer than a page can take */
   RETRY_MS = 5000,            /* after a page that failed */
   POLL_MS = 1000,             /* how late it may be with a page that is due */
   LOGGED = 10                 /* deliveries ahead that are named in the log, of one page */

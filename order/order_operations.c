@@ -129,7 +129,7 @@ static bool republish_some(order_store *store, const int64_t *order_ids, size_t 
                            const char *trace_parent, Order__V1__RepublishOrdersResponse *response,
                            ls_error *error) {
   order_write writes[REPUBLISHED_AT_ONCE];
-  order_write *pointers[REPUBLISHED_AT_ONCE];
+  order_write *pointers[REPUBLISHED_AT_ONCE] = {NULL};
   for (size_t i = 0; i < count; i++) {
     writes[i] = (order_write){
         .kind = ORDER_WRITE_REPUBLISH, .order_id = order_ids[i], .trace_parent = trace_parent};
