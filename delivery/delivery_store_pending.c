@@ -135,7 +135,7 @@ static const ls_pg_statement claim_statement = {
            "claimed AS ("
            "  UPDATE pending_orders p "
            "  SET lease_time = statement_timestamp() + $2 * interval '1 millisecond', "
-           "    claim = p.claim + 1 "
+           "    claim = nextval('pending_claims') "
            "  FROM due WHERE p.order_id = due.order_id "
            "  RETURNING p.order_id, p.min_version, p.attempts, p.generation, p.poked, "
            "    p.reconciling, p.claim) "

@@ -319,18 +319,31 @@ static bool check_deferred(const relay_core *core, const deferral *deferred, int
                                (long long)order_id);
 }
 
-bool relay_core_observe_deferred(relay_core *core, int64_t order_id, const relay_row *rows,
-                                 size_t count, ls_error *error) {
+static bool is_missing(const relay_core *core, int64_t sequence) {
+  for (size_t i = 0; i < core->gaps.count; i++)
+    if (sequence >= core->gaps.items[i].first && sequence <= core->gaps.items[i].last)
+      return true;
+  return false;
+}
+
+/* A row that has filled its gap since the gaps were read is left to the next look at them, which
+ * finds it there. It is the order's last: none is written before its transaction has ended. */
+bool relay_core_observe_deferred(relay_core *core, int64_t order_id, relay_row *rows, size_t count,
+                                 ls_error *error) {
   deferral *deferred = find_deferral(core, order_id);
   if (!check_deferred(core, deferred, order_id, rows, count, error))
     return false;
   bool is_over = count < room_of_order(core, order_id);
   if (!reserve_orders(core, rows, count))
     return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < count; i++) {
+    rows[i].left_out = is_missing(core, rows[i].sequence);
+    if (rows[i].left_out)
+      continue;
     link_row(core, &rows[i]);
-  if (count > 0)
-    deferred->first = rows[count - 1].sequence + 1;
+    deferred->first = rows[i].sequence + 1;
+  }
+  forget_reserved(core, rows, count);
   if (is_over)
     *deferred = core->deferred[--core->deferred_count];
   return true;

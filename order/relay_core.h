@@ -85,8 +85,8 @@ bool relay_core_plan_deferred(const relay_core *core, int64_t *order_id, int64_t
 /* What was read of them, in a snapshot not older than that of the last relay_core_observe. Fewer
  * than the limit: there are no more, and the order is deferred no longer. False, with nothing
  * taken: out of memory, or the rows are not as they must be. */
-bool relay_core_observe_deferred(relay_core *core, int64_t order_id, const relay_row *rows,
-                                 size_t count, ls_error *error);
+bool relay_core_observe_deferred(relay_core *core, int64_t order_id, relay_row *rows, size_t count,
+                                 ls_error *error);
 
 /* The next event that may be sent, which is thereby in flight; NULL when there is none. */
 relay_entry *relay_core_next(relay_core *core);
