@@ -18,6 +18,7 @@
 
 #define POLL_MS 100
 #define COMMIT_INTERVAL_MS 200
+#define COMMIT_RETRY_MS 2000
 #define COMMIT_TIMEOUT_MS 5000
 #define COMMITTED_TIMEOUT_MS 500 /* to ask the group for its offsets, for an operator */
 #define LAG_INTERVAL_MS 2000
@@ -51,8 +52,9 @@ struct order_event_consumer {
   bool taken_changed; /* some of them were revoked: the batch has to be taken anew */
   bool letters_sent;
   bool one_by_one; /* something in the batch cannot be written: each order by itself */
-  rd_kafka_topic_partition_list_t *offsets; /* done and not yet committed */
-  int64_t committed_ms;
+  rd_kafka_topic_partition_list_t *offsets; /* done, of the partitions assigned */
+  bool offsets_changed;                     /* since they were last committed */
+  int64_t commit_ms;                        /* when they are committed next, at the earliest */
   int64_t lag_ms;
   int64_t problem_ms; /* when `problem` was set; 0: there is none */
   ls_backoff backoff;
@@ -171,24 +173,31 @@ static void note_done(order_event_consumer *consumer, const rd_kafka_message_t *
       rd_kafka_topic_partition_list_find(consumer->offsets, topic, message->partition);
   if (place == NULL)
     place = rd_kafka_topic_partition_list_add(consumer->offsets, topic, message->partition);
-  if (place->offset < message->offset + 1)
-    place->offset = message->offset + 1;
+  place->offset = message->offset + 1;
+  consumer->offsets_changed = true;
 }
 
 static void commit(order_event_consumer *consumer, ls_kafka_consumer *kafka, int timeout_ms) {
   ls_error error = {0};
-  consumer->committed_ms = ls_clock_monotonic_ms();
-  if (consumer->offsets->cnt == 0)
+  consumer->commit_ms = ls_clock_monotonic_ms() + COMMIT_INTERVAL_MS;
+  if (!consumer->offsets_changed)
     return;
   LS_FAULT_POINT("delivery.commits");
-  if (!ls_kafka_consumer_commit(kafka, consumer->offsets, timeout_ms, &error))
-    LS_WARN("offsets are not committed; their events will come again", LS_ERR(&error));
-  rd_kafka_topic_partition_list_destroy(consumer->offsets);
-  consumer->offsets = rd_kafka_topic_partition_list_new(16);
+  consumer->offsets_changed = false;
+  if (ls_kafka_consumer_commit(kafka, consumer->offsets, timeout_ms, &error))
+    return;
+  LS_WARN("offsets are not committed; their events will come again", LS_ERR(&error));
+  consumer->offsets_changed = true;
+  consumer->commit_ms += COMMIT_RETRY_MS;
 }
 
+/* One that failed is done again, or the group's lag would show what was done long ago. */
 static void commit_now_and_then(order_event_consumer *consumer) {
-  if (ls_clock_monotonic_ms() >= consumer->committed_ms + COMMIT_INTERVAL_MS)
+  if (ls_kafka_consumer_commit_failed(consumer->kafka)) {
+    consumer->offsets_changed = true;
+    consumer->commit_ms = ls_clock_monotonic_ms() + COMMIT_RETRY_MS;
+  }
+  if (ls_clock_monotonic_ms() >= consumer->commit_ms)
     commit(consumer, consumer->kafka, 0);
 }
 
@@ -243,6 +252,8 @@ static void drop_kafka(order_event_consumer *consumer) {
     return;
   commit(consumer, kafka, COMMIT_TIMEOUT_MS);
   ls_kafka_messages_destroy(consumer->polled, consumer->polled_count);
+  while (consumer->offsets->cnt > 0) /* a new consumer begins where the group is */
+    rd_kafka_topic_partition_list_del_by_idx(consumer->offsets, 0);
   consumer->polled_count = 0;
   consumer->taken_count = 0;
   consumer->taken_changed = true;

@@ -32,7 +32,10 @@ struct ls_kafka_consumer {
   void *arg;
   rebalance pending[REBALANCES_MAX]; /* in the order they came */
   size_t pending_count;
-  bool is_closing; /* nothing is polled any more: rebalances are handled where they come */
+  bool is_closing;
+  bool has_commit_failed;
+      /* one that was not waited for */ /* nothing is polled any more: rebalances are handled where
+                                           they come */
   atomic_bool is_paused;
   bool has_error; /* one that came among messages, for the next poll */
   ls_error error;
@@ -97,11 +100,13 @@ static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t code,
 
 static void on_commit(rd_kafka_t *client, rd_kafka_resp_err_t code,
                       rd_kafka_topic_partition_list_t *offsets, void *opaque) {
+  ls_kafka_consumer *consumer = opaque;
   (void)client;
   (void)offsets;
-  (void)opaque;
-  if (code != RD_KAFKA_RESP_ERR__NO_OFFSET)
-    log_code(code, "kafka offsets could not be committed");
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__NO_OFFSET)
+    return;
+  consumer->has_commit_failed = true;
+  log_code(code, "kafka offsets could not be committed");
 }
 
 static int64_t or_default(int64_t value, int64_t default_value) {
@@ -324,6 +329,12 @@ bool ls_kafka_consumer_commit(ls_kafka_consumer *consumer,
     return true;
   ls_kafka_error_set(error, code, NULL);
   return ls_error_prefix(error, "offsets could not be committed");
+}
+
+bool ls_kafka_consumer_commit_failed(ls_kafka_consumer *consumer) {
+  bool has_failed = consumer->has_commit_failed;
+  consumer->has_commit_failed = false;
+  return has_failed;
 }
 
 static bool set_paused(ls_kafka_consumer *consumer, bool is_paused, ls_error *error) {

@@ -75,6 +75,10 @@ bool ls_kafka_consumer_commit(ls_kafka_consumer *consumer,
                               const rd_kafka_topic_partition_list_t *offsets, int timeout_ms,
                               ls_error *error);
 
+/* Whether a commit that was not waited for has failed since this was last asked. On the thread that
+ * polls. */
+bool ls_kafka_consumer_commit_failed(ls_kafka_consumer *consumer);
+
 /* Stops and resumes fetching of all partitions, those assigned later included. What was prefetched
  * is not delivered while paused, and is fetched again afterwards. */
 bool ls_kafka_consumer_pause(ls_kafka_consumer *consumer, ls_error *error);
