@@ -70,7 +70,7 @@ bool ls_condition_wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex,
   }
   struct timespec deadline = {.tv_sec = (time_t)(deadline_us / 1000000),
                               .tv_nsec = (long)(deadline_us % 1000000) * 1000};
-  return pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT;
+  return pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &deadline) != ETIMEDOUT;
 }
 
 int64_t ls_deadline_us(int64_t timeout_ms) {
