@@ -17,10 +17,10 @@ KINDS: list[type[Fault]] = [
 
 
 def chosen(names: str) -> list[type[Fault]]:
-    """Those of a list such as "kill_order,garbage"; without one all that are there by default."""
+    """Those of a list such as "kill_order,garbage"; without one all there are."""
     wanted: Iterable[str] = [name for name in names.split(",") if name]
     by_name = {kind.kind: kind for kind in KINDS}
     unknown = [name for name in wanted if name not in by_name]
     if unknown:
         raise SystemExit(f"no such kind of fault: {', '.join(unknown)} (--list names them)")
-    return [by_name[name] for name in wanted] or [kind for kind in KINDS if kind.by_default]
+    return [by_name[name] for name in wanted] or KINDS

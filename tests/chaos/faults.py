@@ -34,7 +34,7 @@ class Fault:
     """One fault. It draws all that the schedule is to tell from the source that it is made with.
 
     kind      its name
-    weight    how often it stands in a deck of faults; by_default: whether it does unless it is asked for
+    weight    how often it stands in a deck of faults
     touches   what it breaks
     needs     what must be whole for it to come about: nothing that touches one of these can be its pair, for it would
               do nothing, or wait until the other is over. Nor can two that touch the same: killing what is paused, or
@@ -46,7 +46,6 @@ class Fault:
     kind = ""
     alone = False
     weight = 1
-    by_default = True
 
     def __init__(self, source: random.Random) -> None:
         self.seconds = 0.0

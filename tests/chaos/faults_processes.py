@@ -37,7 +37,6 @@ class HangLeader(Fault):
     think that it still leads."""
 
     kind = "hang_leader"
-    by_default = False
     alone = True  # the other order service must live, and have all that it needs
 
     def prepare(self, scene: Scene) -> None:
