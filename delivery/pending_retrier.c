@@ -17,7 +17,6 @@
 enum {
   CLAIM = 256,         /* orders in one attempt */
   PAGE = 1000,         /* orders in a page of the walk */
-  LEASE_MS = 15000,    /* of a claim; two at the same order do no harm, one that died delays it */
   DOWN_DELAY_MS = 1000 /* before the next attempt when the order service is down */
 };
 
@@ -115,6 +114,12 @@ static void report(pending_retrier *retrier, const char *what, const ls_error *e
   if (ls_log_every(&retrier->failure_limit, 1000))
     LS_WARN("pending orders wait", LS_STR("step", what), LS_ERR(error),
             LS_UINT("not_logged", ls_log_suppressed(&retrier->failure_limit)));
+}
+
+/* About what an attempt may take. Two at the same orders do no harm; a claim whose holder has died
+ * delays them. */
+static int64_t lease_ms(const pending_retrier *retrier) {
+  return 2 * retrier->options.lookup_timeout_ms;
 }
 
 /* --- What to do with an order --- */
@@ -276,8 +281,8 @@ static bool retry_pending(pending_retrier *retrier) {
   delivery_pending *pending;
   size_t count;
   ls_arena_reset(retrier->arena);
-  if (!delivery_store_claim_pending(retrier->store, CLAIM, LEASE_MS, retrier->arena, &pending,
-                                    &count, &error)) {
+  if (!delivery_store_claim_pending(retrier->store, CLAIM, lease_ms(retrier), retrier->arena,
+                                    &pending, &count, &error)) {
     report(retrier, "claim", &error);
     return false;
   }
@@ -331,7 +336,8 @@ static bool walk(pending_retrier *retrier) {
   size_t count;
   const char *next = "";
   ls_arena_reset(retrier->arena);
-  if (!delivery_store_claim_resync(retrier->store, LEASE_MS, retrier->arena, &resync, &error)) {
+  if (!delivery_store_claim_resync(retrier->store, lease_ms(retrier), retrier->arena, &resync,
+                                   &error)) {
     report(retrier, "claim of the walk", &error);
     return false;
   }

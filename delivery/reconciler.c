@@ -15,7 +15,6 @@ enum {
   PAGE = 1000,                /* orders compared at once */
   MOST_DELIVERIES = 2 * PAGE, /* in the same range of ids */
   MOST_PENDING = 5000,        /* with so many orders to be looked up, it waits */
-  LEASE_MS = 15000,           /* longer than a page can take */
   RETRY_MS = 5000,            /* after a page that failed */
   POLL_MS = 1000,             /* how late it may be with a page that is due */
   LOGGED = 10                 /* deliveries ahead that are named in the log, of one page */
@@ -188,13 +187,18 @@ static bool compare(delivery_reconciler *reconciler, const delivery_reconciliati
   return true;
 }
 
+/* A call for versions, and one for orders. */
+static int64_t lease_ms(const delivery_reconciler *reconciler) {
+  return 2 * reconciler->options.lookup_timeout_ms;
+}
+
 /* True if there may be more to do at once. */
 static bool compare_next(delivery_reconciler *reconciler) {
   ls_error error = {0};
   delivery_reconciliation claim;
   ls_arena_reset(reconciler->arena);
-  if (!delivery_store_claim_reconciliation(reconciler->store, LEASE_MS, MOST_PENDING, &claim,
-                                           &error)) {
+  if (!delivery_store_claim_reconciliation(reconciler->store, lease_ms(reconciler), MOST_PENDING,
+                                           &claim, &error)) {
     report(reconciler, "claim", &error);
     return false;
   }
