@@ -91,6 +91,14 @@ Google__Protobuf__Timestamp *delivery_store_timestamp(int64_t wall_us, ls_arena 
   return timestamp;
 }
 
+bool delivery_store_time(const ls_pg_result *result, size_t row, size_t column, ls_arena *arena,
+                         Google__Protobuf__Timestamp **time) {
+  if (ls_pg_is_null(result, row, column))
+    return true;
+  *time = delivery_store_timestamp(ls_pg_get_timestamptz(result, row, column), arena);
+  return *time != NULL;
+}
+
 static char *copy_text(const ls_pg_result *result, size_t row, size_t column, ls_arena *arena) {
   return ls_arena_strdup(arena, ls_pg_get_text(result, row, column, NULL));
 }

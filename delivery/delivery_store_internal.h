@@ -41,6 +41,10 @@ delivery_standing delivery_store_standing(const ls_pg_result *result, size_t row
 /* A timestamp in the arena; NULL out of memory. */
 Google__Protobuf__Timestamp *delivery_store_timestamp(int64_t wall_us, ls_arena *arena);
 
+/* The timestamp of a column, likewise; true also where there is none, and `time` is unchanged. */
+bool delivery_store_time(const ls_pg_result *result, size_t row, size_t column, ls_arena *arena,
+                         Google__Protobuf__Timestamp **time);
+
 /* The record in six columns from `column` on (topic, partition, offset, key, value, headers), in
  * the arena. */
 bool delivery_store_record(const ls_pg_result *result, size_t row, size_t column, ls_arena *arena,

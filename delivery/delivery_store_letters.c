@@ -96,15 +96,6 @@ static ProtobufCBinaryData binary(const void *data, size_t bytes) {
   return (ProtobufCBinaryData){.len = bytes, .data = bytes > 0 ? (uint8_t *)(uintptr_t)data : NULL};
 }
 
-/* True also where there is none. */
-static bool read_time(const ls_pg_result *rows, size_t row, size_t column, ls_arena *arena,
-                      Google__Protobuf__Timestamp **time) {
-  if (ls_pg_is_null(rows, row, column))
-    return true;
-  *time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, row, column), arena);
-  return *time != NULL;
-}
-
 static Delivery__V1__DeadLetter *read_letter(const ls_pg_result *rows, size_t row, ls_arena *arena,
                                              ls_error *error) {
   order_record record;
@@ -127,8 +118,8 @@ static Delivery__V1__DeadLetter *read_letter(const ls_pg_result *rows, size_t ro
   letter->create_time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, row, 8), arena);
   letter->discard_reason = ls_arena_strdup(arena, ls_pg_get_text(rows, row, 11, NULL));
   if (letter->reason == NULL || letter->create_time == NULL || letter->discard_reason == NULL ||
-      !read_time(rows, row, 9, arena, &letter->replay_time) ||
-      !read_time(rows, row, 10, arena, &letter->discard_time)) {
+      !delivery_store_time(rows, row, 9, arena, &letter->replay_time) ||
+      !delivery_store_time(rows, row, 10, arena, &letter->discard_time)) {
     delivery_store_exhausted(error);
     return NULL;
   }

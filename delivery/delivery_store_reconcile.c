@@ -133,15 +133,6 @@ static const ls_pg_statement state_statement = {
                 LS_PG_INT8, LS_PG_TIMESTAMPTZ, LS_PG_TIMESTAMPTZ, LS_PG_INT8, LS_PG_INT8,
                 LS_PG_INT8}};
 
-/* True also where there is none. */
-static bool read_time(const ls_pg_result *rows, size_t column, ls_arena *arena,
-                      Google__Protobuf__Timestamp **time) {
-  if (ls_pg_is_null(rows, 0, column))
-    return true;
-  *time = delivery_store_timestamp(ls_pg_get_timestamptz(rows, 0, column), arena);
-  return *time != NULL;
-}
-
 static Delivery__V1__ReconciliationPass *read_pass(const ls_pg_result *rows, size_t begin_column,
                                                    size_t counts_column, ls_arena *arena) {
   Delivery__V1__ReconciliationPass *pass = ls_arena_alloc(arena, sizeof *pass);
@@ -151,7 +142,7 @@ static Delivery__V1__ReconciliationPass *read_pass(const ls_pg_result *rows, siz
   pass->compared = ls_pg_get_int8(rows, 0, counts_column);
   pass->behind = ls_pg_get_int8(rows, 0, counts_column + 1);
   pass->ahead = ls_pg_get_int8(rows, 0, counts_column + 2);
-  return read_time(rows, begin_column, arena, &pass->begin_time) ? pass : NULL;
+  return delivery_store_time(rows, 0, begin_column, arena, &pass->begin_time) ? pass : NULL;
 }
 
 bool delivery_store_read_reconciliation(delivery_store *store, ls_arena *arena,
@@ -170,8 +161,8 @@ bool delivery_store_read_reconciliation(delivery_store *store, ls_arena *arena,
     state->current = read_pass(rows, 2, 3, arena);
     state->last = read_pass(rows, 6, 8, arena);
     done = (state->current != NULL && state->last != NULL &&
-            read_time(rows, 1, arena, &state->next_time) &&
-            read_time(rows, 7, arena, &state->last->end_time)) ||
+            delivery_store_time(rows, 0, 1, arena, &state->next_time) &&
+            delivery_store_time(rows, 0, 7, arena, &state->last->end_time)) ||
            delivery_store_exhausted(error);
   }
   ls_pg_result_destroy(rows);
