@@ -327,7 +327,9 @@ const ls_option delivery_options[] = {
      .min = 10,
      .max = 60000,
      .group = "Order service",
-     .help = "How long one call may take"},
+     .help =
+         "How long one call may take; after a quarter of it, and after half, it is made again, to "
+         "another replica if there is one"},
     {.flag = "pending-max-attempts",
      .env = "PENDING_MAX_ATTEMPTS",
      .type = LS_OPTION_INT,

@@ -11,9 +11,16 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 
+/* A call that is not answered is made again, twice: it goes to another replica of the order
+ * service, where there is one, so that one that hangs does not hold everybody up. Together they
+ * take the time-out. */
+enum { TRIES = 3 };
+static const int64_t try_share[TRIES] = {4, 4, 2};
+
 /* Ids that one call asks for, or will. */
 typedef struct range {
   size_t first, count;
+  unsigned tries; /* that were not answered */
 } range;
 
 struct order_lookup {
@@ -28,9 +35,12 @@ struct order_lookup {
   range *waiting; /* a stack */
   size_t waiting_count, waiting_capacity;
   size_t under_way;
+  bool is_late;    /* some call was not answered in time */
   bool any_answer; /* some call was answered: the service is there */
   bool down;       /* no more calls; `error` says why */
   ls_error error;
+
+  size_t batch; /* ids in a call: fewer after calls that were not answered, up to the option's */
 };
 
 /* One call. */
@@ -46,6 +56,7 @@ order_lookup *order_lookup_new(const order_lookup_options *options, ls_error *er
     return NULL;
   }
   lookup->options = *options;
+  lookup->batch = options->batch;
   pthread_mutex_init(&lookup->mutex, NULL);
   pthread_cond_init(&lookup->ended, NULL);
   return lookup;
@@ -67,7 +78,7 @@ static void give_up(order_lookup *lookup, const char *text) {
   ls_error_set(&lookup->error, LS_UNAVAILABLE, true, NULL, "%s", text);
 }
 
-static void push(order_lookup *lookup, size_t first, size_t count) {
+static void push(order_lookup *lookup, range ids) {
   if (lookup->waiting_count == lookup->waiting_capacity) {
     size_t capacity = lookup->waiting_capacity == 0 ? 16 : 2 * lookup->waiting_capacity;
     range *larger = realloc(lookup->waiting, capacity * sizeof *larger);
@@ -78,7 +89,7 @@ static void push(order_lookup *lookup, size_t first, size_t count) {
     lookup->waiting = larger;
     lookup->waiting_capacity = capacity;
   }
-  lookup->waiting[lookup->waiting_count++] = (range){first, count};
+  lookup->waiting[lookup->waiting_count++] = ids;
 }
 
 static void fail_id(order_lookup *lookup, size_t index, delivery_lookup_kind kind,
@@ -168,15 +179,21 @@ static bool is_about_orders(const order_lookup *lookup, const ls_rpc_status *sta
 
 static void take_failure(order_lookup *lookup, range ids, const ls_rpc_status *status) {
   char text[256];
+  if (status->code == LS_DEADLINE_EXCEEDED && ids.tries + 1 < TRIES) {
+    push(lookup, (range){ids.first, ids.count, ids.tries + 1});
+    return;
+  }
   snprintf(text, sizeof text, "BatchGetOrders: %s: %s", ls_code_name(status->code),
            ls_rpc_status_message(status));
+  lookup->is_late = lookup->is_late || status->code == LS_DEADLINE_EXCEEDED;
   if (!is_about_orders(lookup, status)) {
     give_up(lookup, text);
   } else if (ids.count == 1) {
     fail_id(lookup, ids.first, DELIVERY_LOOKUP_FAILED, text);
   } else {
-    push(lookup, ids.first, ids.count / 2);
-    push(lookup, ids.first + ids.count / 2, ids.count - ids.count / 2);
+    size_t half = ids.count / 2;
+    push(lookup, (range){ids.first, half, 0});
+    push(lookup, (range){ids.first + half, ids.count - half, 0});
   }
 }
 
@@ -204,7 +221,8 @@ static void start_call(order_lookup *lookup, lookup_call *call) {
   Order__V1__BatchGetOrdersRequest request = ORDER__V1__BATCH_GET_ORDERS_REQUEST__INIT;
   request.n_order_ids = call->ids.count;
   request.order_ids = (int64_t *)(uintptr_t)(lookup->order_ids + call->ids.first);
-  ls_rpc_call_options options = {.timeout_ms = lookup->options.timeout_ms};
+  ls_rpc_call_options options = {.timeout_ms =
+                                     lookup->options.timeout_ms / try_share[call->ids.tries] + 1};
   ls_counter_add(lookup->options.counters->lookups, 1);
   ls_counter_add(lookup->options.counters->lookup_ids, call->ids.count);
   order_v1_order_service_batch_get_orders_async(lookup->options.channel, &request, &options,
@@ -235,6 +253,18 @@ static void run_calls(order_lookup *lookup) {
   }
 }
 
+/* An answer that took too long may have been too large for the way it came. */
+static void adapt_batch(order_lookup *lookup, bool done) {
+  if (done)
+    lookup->batch *= 2;
+  else if (lookup->is_late)
+    lookup->batch /= 4;
+  if (lookup->batch < 1)
+    lookup->batch = 1;
+  if (lookup->batch > lookup->options.batch)
+    lookup->batch = lookup->options.batch;
+}
+
 bool order_lookup_run(order_lookup *lookup, const int64_t *order_ids, size_t count, ls_arena *arena,
                       order_lookup_result *results, ls_error *error) {
   int64_t begin_us = ls_clock_monotonic_us();
@@ -246,12 +276,14 @@ bool order_lookup_run(order_lookup *lookup, const int64_t *order_ids, size_t cou
   lookup->waiting_count = 0;
   lookup->any_answer = false;
   lookup->down = false;
-  for (size_t first = 0; first < count; first += lookup->options.batch) {
+  lookup->is_late = false;
+  for (size_t first = 0; first < count; first += lookup->batch) {
     size_t rest = count - first;
-    push(lookup, first, rest < lookup->options.batch ? rest : lookup->options.batch);
+    push(lookup, (range){first, rest < lookup->batch ? rest : lookup->batch, 0});
   }
   run_calls(lookup);
   bool done = !lookup->down;
+  adapt_batch(lookup, done);
   if (!done)
     *error = lookup->error;
   pthread_mutex_unlock(&lookup->mutex);

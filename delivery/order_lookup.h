@@ -2,8 +2,8 @@
  *
  * Many at once, in calls of at most `batch` ids, several of them under way. A call that fails
  * because of what it asks for is repeated in halves, down to single orders, so that one that cannot
- * be read does not fail its neighbours. One thread at a time for each order_lookup; they may share
- * a channel. */
+ * be read does not fail its neighbours; one that is not answered is made again, to another replica
+ * if there is one. One thread at a time for each order_lookup; they may share a channel. */
 #ifndef LOCKSTEP_DELIVERY_ORDER_LOOKUP_H
 #define LOCKSTEP_DELIVERY_ORDER_LOOKUP_H
 
@@ -25,7 +25,7 @@ typedef struct order_lookup_options {
   ls_rpc_channel *channel;           /* must outlive the lookup */
   size_t batch;                      /* ids in one call, at most 1,000 */
   unsigned calls;                    /* under way at once */
-  int64_t timeout_ms;                /* of one call */
+  int64_t timeout_ms;                /* of one call, in up to three tries */
   const delivery_counters *counters; /* must outlive the lookup */
 } order_lookup_options;
 

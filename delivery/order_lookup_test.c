@@ -152,17 +152,6 @@ static void tell_service(ls_code code, const char *reason) {
   pthread_mutex_unlock(&told);
 }
 
-static int forget(void **state) {
-  (void)state;
-  tell_service(LS_OK, NULL);
-  for (int64_t id = 0; id <= IDS; id++)
-    tell(id, NONE);
-  atomic_store(&calls, 0);
-  atomic_store(&largest_call, 0);
-  ls_arena_reset(arena);
-  return 0;
-}
-
 static int64_t ids[IDS];
 static order_lookup_result results[IDS];
 
@@ -170,6 +159,20 @@ static bool run(size_t count, ls_error *error) {
   for (size_t i = 0; i < count; i++)
     ids[i] = (int64_t)i + 1;
   return order_lookup_run(lookup, ids, count, arena, results, error);
+}
+
+static int forget(void **state) {
+  (void)state;
+  tell_service(LS_OK, NULL);
+  for (int64_t id = 0; id <= IDS; id++)
+    tell(id, NONE);
+  ls_error error = {0};
+  for (int i = 0; i < 8; i++) /* calls may be as large as ever again */
+    assert_true(run(1, &error));
+  atomic_store(&calls, 0);
+  atomic_store(&largest_call, 0);
+  ls_arena_reset(arena);
+  return 0;
 }
 
 /* Each result is what the order's trouble makes of it. */
@@ -247,6 +250,34 @@ static void test_a_service_that_is_down_is_nobodys_fault(void **state) {
   }
 }
 
+/* A call that is not answered is made again, and by itself says nothing about the service. */
+static void test_a_call_that_is_not_answered_is_made_again(void **state) {
+  (void)state;
+  ls_error error = {0};
+  tell_service(LS_DEADLINE_EXCEEDED, NULL);
+  assert_false(run(1, &error));
+  assert_int_equal(atomic_load(&calls), 3);
+  tell_service(LS_OK, NULL);
+  assert_true(run(1, &error));
+}
+
+/* What takes too long is asked for in smaller calls the next time, and in larger ones again later.
+ */
+static void test_calls_grow_smaller_when_they_are_late(void **state) {
+  (void)state;
+  ls_error error = {0};
+  tell_service(LS_DEADLINE_EXCEEDED, NULL);
+  assert_false(run(IDS, &error));
+  tell_service(LS_OK, NULL);
+  atomic_store(&largest_call, 0);
+  assert_true(run(IDS, &error));
+  assert_int_equal(atomic_load(&largest_call), BATCH / 4);
+  atomic_store(&largest_call, 0);
+  assert_true(run(IDS, &error));
+  assert_true(run(IDS, &error));
+  assert_int_equal(atomic_load(&largest_call), BATCH);
+}
+
 static void test_overload_is_not_split(void **state) {
   (void)state;
   ls_error error = {0};
@@ -283,6 +314,8 @@ int main(void) {
       cmocka_unit_test_setup(test_one_that_fails_does_not_fail_its_neighbours, forget),
       cmocka_unit_test_setup(test_only_one_and_it_fails, forget),
       cmocka_unit_test_setup(test_a_service_that_is_down_is_nobodys_fault, forget),
+      cmocka_unit_test_setup(test_a_call_that_is_not_answered_is_made_again, forget),
+      cmocka_unit_test_setup(test_calls_grow_smaller_when_they_are_late, forget),
       cmocka_unit_test_setup(test_overload_is_not_split, forget),
       cmocka_unit_test_setup(test_nobody_there, forget),
   };

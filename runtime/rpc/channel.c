@@ -57,8 +57,9 @@ static grpc_channel *create_core(const char *target, const ls_rpc_channel_option
       {GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000},
       {GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000},
       {GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 2000},
-      {GRPC_ARG_KEEPALIVE_TIME_MS, 30000},
-      {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000},
+      /* One that hangs is left alone before long; servers here take pings every 10 s. */
+      {GRPC_ARG_KEEPALIVE_TIME_MS, 12000},
+      {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000},
       /* Two channels are two connections: what one does to its peer is its own. */
       {GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1},
   };
