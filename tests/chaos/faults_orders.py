@@ -108,7 +108,7 @@ class ModeSwitch(Fault):
 
     def __init__(self, source: random.Random) -> None:
         super().__init__(source)
-        self.needs = frozenset({"postgres", *ORDERS})
+        self.needs = frozenset({"postgres", *ORDERS, *(f"{name}->postgres" for name in ORDERS)})
         self.seconds = source.uniform(0, 1)
         self.detail = {"step": source.randint(1, 3)}
 

@@ -41,11 +41,38 @@ void check_version_applied(world *w, const sim_work *work, int64_t content) {
                (long long)content, (long long)version);
 }
 
+static bool has_ended(Delivery__V1__DeliveryState state) {
+  return state == DELIVERY__V1__DELIVERY_STATE__DELIVERY_STATE_CANCELLED ||
+         state == DELIVERY__V1__DELIVERY_STATE__DELIVERY_STATE_RETURNING;
+}
+
+/* What the rules make of one more version, on a copy. */
+static void check_version_on_top(world *w, int order, int64_t version,
+                                 Order__V1__OrderStatus status) {
+  const delivery_standing *standing = &w->delivery.deliveries[order].standing;
+  delivery_standing copy = *standing;
+  bool is_newer = version > standing->order_version;
+  bool is_changed = delivery_apply_order(&copy, version, status) == DELIVERY_CHANGED;
+  if (is_changed != is_newer ||
+      copy.order_version != (is_newer ? version : standing->order_version))
+    world_fail(w, P9, "version %lld would be applied to delivery %c, which is at %lld",
+               (long long)version, order_name(order), (long long)standing->order_version);
+  if (has_ended(standing->state) && copy.state != standing->state)
+    world_fail(w, P11, "delivery %c is %s, and version %lld would make it %s", order_name(order),
+               delivery_state_name(standing->state), (long long)version,
+               delivery_state_name(copy.state));
+}
+
 void check_standing(world *w, int order) {
   const delivery_row *row = &w->delivery.deliveries[order];
   if (row->standing.state != row->expected)
     world_fail(w, P11, "delivery %c is %s, and should be %s", order_name(order),
                delivery_state_name(row->standing.state), delivery_state_name(row->expected));
+  for (int64_t version = row->standing.order_version - 1;
+       version <= row->standing.order_version + 1; version++) {
+    check_version_on_top(w, order, version, ORDER__V1__ORDER_STATUS__ORDER_STATUS_PLACED);
+    check_version_on_top(w, order, version, ORDER__V1__ORDER_STATUS__ORDER_STATUS_CANCELLED);
+  }
 }
 
 /* The version up to which the events of a work have their effect. */

@@ -14,7 +14,8 @@ void check_checkpoint(world *w);
 /* Before a version is written to a delivery: `content` is the version whose state it is. */
 void check_version_applied(world *w, const sim_work *work, int64_t content);
 
-/* A delivery's state is what the rules make of it. */
+/* A delivery's state is what the rules make of it, and neither older nor newer versions would do it
+ * any harm. */
 void check_standing(world *w, int order);
 
 /* After a decision was written: every event has its effect, and only what is due was done. */

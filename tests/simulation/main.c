@@ -92,13 +92,10 @@ static int show_schedule(const schedule *s, bool is_traced) {
 static int show_shrunk(schedule *s, promise what) {
   int before = s->count;
   printf("shrinking ...\n");
-  fflush(stdout);
+  (void)fflush(stdout);
   shrink(s, what);
   printf("%d steps are left of %d:\n\n", s->count, before);
-  if (what == SHRINK_CRASHED)
-    printf("(it crashes: run it with --trace to see where)\n");
-  else
-    schedule_run(s, counts, true, NULL);
+  shrink_show(s);
   printf("\nto do it again: simulation_test --trace --schedule ");
   schedule_print(s);
   printf("\n");

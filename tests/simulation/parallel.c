@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_PROCESSES = 64, PROGRESS_MS = 200 };
+enum { MOST_PROCESSES = 64, PROGRESS_MS = 200, CASE_SECONDS = 120 };
 
 /* What a process and its parent share. */
 typedef struct seat {
@@ -39,6 +39,7 @@ static void work_in_seat(hall *shared, int index, int processes, const parallel_
   for (uint64_t i = (uint64_t)index; i < work->count && !atomic_load(&shared->stop);
        i += (uint64_t)processes) {
     atomic_store(&mine->number, work->first + i);
+    alarm(CASE_SECONDS); /* one that hangs is one that crashes */
     mine->what = work->run(work->first + i, mine->counts, mine->problem);
     atomic_fetch_add(&mine->done, 1);
     if (mine->what != KEPT)
@@ -47,7 +48,7 @@ static void work_in_seat(hall *shared, int index, int processes, const parallel_
 }
 
 static bool start(hall *shared, int index, int processes, const parallel_work *work) {
-  fflush(stdout);
+  (void)fflush(stdout);
   pid_t parent = getpid();
   pid_t pid = fork();
   if (pid == 0) {

@@ -5,26 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/simulation/settle.h"
 #include "tests/simulation/steps.h"
 
-enum { SECONDS = 10, MOST_TRIALS = 20000 };
+enum { SECONDS = 2, MOST_SECONDS = 60 };
 
-static int trials;
+static time_t deadline;
 
-static promise run_quietly(const schedule *s) {
-  uint64_t counts[COVERAGE_COUNT] = {0};
-  return schedule_run(s, counts, false, NULL);
-}
-
-promise shrink_try(const schedule *s) {
-  fflush(stdout);
+static promise run_apart(const schedule *s, bool is_traced) {
+  (void)fflush(stdout);
   pid_t child = fork();
   if (child == 0) {
+    uint64_t counts[COVERAGE_COUNT] = {0};
     alarm(SECONDS);
-    _exit((int)run_quietly(s));
+    promise what = schedule_run(s, counts, is_traced, NULL);
+    (void)fflush(stdout);
+    _exit((int)what);
   }
   int status;
   if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ||
@@ -33,11 +32,17 @@ promise shrink_try(const schedule *s) {
   return (promise)WEXITSTATUS(status);
 }
 
-/* A crash wants a process of its own each time; all else is quicker without. */
+promise shrink_try(const schedule *s) {
+  return run_apart(s, false);
+}
+
+void shrink_show(const schedule *s) {
+  setvbuf(stdout, NULL, _IOLBF, 0); /* so that a crash leaves all that was said before it */
+  run_apart(s, true);
+}
+
 static bool fails_alike(const schedule *s, promise what) {
-  if (++trials > MOST_TRIALS)
-    return false;
-  return (what == SHRINK_CRASHED ? shrink_try(s) : run_quietly(s)) == what;
+  return time(NULL) < deadline && shrink_try(s) == what;
 }
 
 static bool remove_part(schedule *s, int from, int count, promise what) {
@@ -132,9 +137,9 @@ static bool lower_shape(schedule *s, promise what) {
 }
 
 void shrink(schedule *s, promise what) {
-  trials = 0;
+  deadline = time(NULL) + MOST_SECONDS;
   bool any = true;
-  while (any && trials < MOST_TRIALS) {
+  while (any && time(NULL) < deadline) {
     any = remove_parts(s, what);
     for (int i = 0; i < s->count; i++)
       any = lower_step(s, i, what) || any;

@@ -10,6 +10,9 @@
 /* What a schedule breaks. It is run in a process of its own, which may crash or hang. */
 promise shrink_try(const schedule *s);
 
+/* The same, saying each step. */
+void shrink_show(const schedule *s);
+
 /* The shortest form found that breaks the same promise, or crashes like it. */
 void shrink(schedule *s, promise what);
 

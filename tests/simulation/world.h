@@ -315,7 +315,7 @@ static inline bool order_is_cancelled(const world *w, int order, int64_t version
 
 /* "A", "B", ... */
 static inline char order_name(int order) {
-  return order == 0 ? '-' : (char)('A' + order - 1);
+  return "-ABC"[order];
 }
 
 #endif
