@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -13,12 +14,11 @@ enum { ROOM = 16 };
 /* "id:version id:version" */
 static reconcile_versions parse(const char *text, int64_t *ids, int64_t *versions) {
   reconcile_versions list = {ids, versions, 0};
-  long long id, version;
-  int length;
-  while (sscanf(text, " %lld:%lld%n", &id, &version, &length) == 2) {
-    ids[list.count] = id;
-    versions[list.count++] = version;
-    text += length;
+  while (*text != '\0') {
+    char *end;
+    ids[list.count] = strtoll(text, &end, 10);
+    versions[list.count++] = strtoll(end + 1, &end, 10);
+    text = end;
   }
   return list;
 }

@@ -357,9 +357,9 @@ bool relay_reader_read_deferred(relay_reader *reader, relay_core *core, size_t *
     return false;
   size_t count;
   relay_row *rows = make_rows(items[ROWS].result, items[MODES].result, &count);
-  bool observed = rows != NULL
-                      ? relay_core_observe_deferred(core, order_id, rows, count, error)
-                      : ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
+  bool observed = rows != NULL && relay_core_observe_deferred(core, order_id, rows, count, error);
+  if (rows == NULL)
+    ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
   if (observed)
     *bytes += snapshot_bytes(rows, count);
   free_rows(rows, observed ? count : 0, count);

@@ -7,11 +7,12 @@
 #ifndef LOCKSTEP_RUNTIME_BASE_FAULT_H
 #define LOCKSTEP_RUNTIME_BASE_FAULT_H
 
-#ifdef LOCKSTEP_FAULTS
-
 /* Kills the process if this is the point it was told to die at. Any thread. `detail` is appended to
- * the name; "" where there is none. */
+ * the name; "" where there is none. There only in builds with LOCKSTEP_FAULTS; by the macros below.
+ */
 void ls_fault_reach(const char *name, const char *detail);
+
+#ifdef LOCKSTEP_FAULTS
 
 #define LS_FAULT_POINT(name) ls_fault_reach((name), "")
 #define LS_FAULT_POINT_OF(name, detail) ls_fault_reach((name), (detail))

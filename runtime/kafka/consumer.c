@@ -32,10 +32,8 @@ struct ls_kafka_consumer {
   void *arg;
   rebalance pending[REBALANCES_MAX]; /* in the order they came */
   size_t pending_count;
-  bool is_closing;
-  bool has_commit_failed;
-      /* one that was not waited for */ /* nothing is polled any more: rebalances are handled where
-                                           they come */
+  bool is_closing;        /* nothing is polled any more: rebalances are handled where they come */
+  bool has_commit_failed; /* one that was not waited for */
   atomic_bool is_paused;
   bool has_error; /* one that came among messages, for the next poll */
   ls_error error;

@@ -25,7 +25,7 @@ static int64_t nanoseconds(const struct timespec *time) {
 int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex,
                   const struct timespec *restrict until) {
   struct timespec wall, steady;
-  timespec_get(&wall, TIME_UTC);
+  (void)timespec_get(&wall, TIME_UTC);
   clock_gettime(CLOCK_MONOTONIC, &steady);
   int64_t left = nanoseconds(until) - nanoseconds(&wall);
   if (left > LONGEST_NS)
