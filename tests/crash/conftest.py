@@ -44,7 +44,8 @@ class Tally:
         for point in points:
             cases = [case for case, wanted in self.wanted if wanted == point]
             missed = [case for case in cases if (case, point) not in self.hit]
-            yield f"{point:<44} {len(cases) - len(missed)} of {len(cases)}" + (f"  not in {', '.join(missed)}" if missed else "")
+            absent = f"  not in {', '.join(missed)}" if missed else ""
+            yield f"{point:<44} {len(cases) - len(missed)} of {len(cases)}{absent}"
         yield f"{len(self.wanted) - len(self.missed())} of {len(self.wanted)} crashes happened"
 
 

@@ -95,7 +95,8 @@ class Ledger:
                 yield f"order {event.order_id}: version {event.version} came after {highest[event.order_id]}"
             highest[event.order_id] = max(highest[event.order_id], event.version)
             sent.add((event.order_id, event.version))
-        yield from (f"version {version} of order {order_id} was never sent" for order_id, version in sorted(rows - sent))
+        yield from (f"version {version} of order {order_id} was never sent"
+                    for order_id, version in sorted(rows - sent))
         yield from (f"version {version} of order {order_id} was sent and is not there"
                     for order_id, version in sorted(sent - rows))
 
@@ -116,7 +117,8 @@ class Ledger:
                 yield f"garbage at {place_of(record)} was passed and is no dead letter"
             elif event := self._decoded.get(place_of(record)):
                 if applied.get(event.order_id, 0) < event.version and event.order_id not in pending:
-                    yield f"version {event.version} of order {event.order_id} at {place_of(record)} was passed, not applied"
+                    yield (f"version {event.version} of order {event.order_id} at {place_of(record)} was passed, "
+                           "not applied")
 
     def letter_problems(self) -> Iterator[str]:
         """Garbage that is not a dead letter yet, or not as it came: once in the database, at least once in Kafka."""

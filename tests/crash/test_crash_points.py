@@ -1,4 +1,4 @@
-"""A process dies at a named point, in each of the four cases: it starts again, all comes into step, nothing is wrong."""
+"""A process dies at a named point, in each case: it starts again, all comes into step, and nothing is wrong."""
 
 import pytest
 

@@ -46,7 +46,8 @@ class Crash:
 
     def arm(self, service: Service) -> Service:
         """The next start of a service that does not run will end at the point."""
-        service.settings.update(LOCKSTEP_CRASH_AT=f"{self._point.name}:{self._point.turn}", LOCKSTEP_CRASH_FILE=str(self._file))
+        service.settings.update(LOCKSTEP_CRASH_AT=f"{self._point.name}:{self._point.turn}",
+                                LOCKSTEP_CRASH_FILE=str(self._file))
         self._victim = service
         return service
 
@@ -117,7 +118,8 @@ class World:
         """Waits until all is in step, and checks how it came there."""
         assert self.ledger is not None
         convergence.wait_converged(self.stack, CONVERGE_SECONDS)
-        wait_until(self._nothing_waits, CONVERGE_SECONDS, lambda: f"nothing waits in {consumer_state(self.stack.delivery)}")
+        wait_until(self._nothing_waits, CONVERGE_SECONDS,
+                   lambda: f"nothing waits in {consumer_state(self.stack.delivery)}")
         _assert_none(self.ledger.problems())
         convergence.check_history(self.stack)
 
