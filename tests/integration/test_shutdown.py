@@ -29,14 +29,14 @@ def stop(service, number=signal.SIGTERM, margin=3):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_order_under_load(new_stack, number):
+def test_order_under_load(new_stack, wait_until, number):
     stack = new_stack().start()
     load = Workload(stack.orders, threads=16, retry=False, call_seconds=20).start()
     load.wait_for_more(500)
     stop(stack.order, number)
+    wait_until(lambda: load.codes[grpc.StatusCode.UNAVAILABLE] > 0, 10, "calls are refused")
     load.stop()
     assert load.codes.keys() <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, *LOST_RACES}
-    assert load.codes[grpc.StatusCode.UNAVAILABLE] > 0
 
     stack.order.start()
     load.check(convergence.all_orders(stack))
