@@ -28,7 +28,7 @@ static const ls_pg_statement isolation_statement = {
 /* Before the snapshot is taken: a switch of the mode waits until this transaction is over, or is
  * over and seen (sql/0003_event_modes.sql). */
 static const ls_pg_statement modes_lock_statement = {
-    "relay_modes_lock", "LOCK TABLE event_modes IN ACCESS SHARE MODE", {LS_PG_NONE}};
+    "relay_modes_lock", "LOCK TABLE event_modes IN ROW SHARE MODE", {LS_PG_NONE}};
 
 static const ls_pg_statement snapshot_statement = {
     "relay_snapshot", "SELECT pg_snapshot_xmin(pg_current_snapshot())", {LS_PG_XID8}};

@@ -8,14 +8,15 @@ CREATE TABLE event_modes (
 
 INSERT INTO event_modes SELECT 0, event_payload, event_topics FROM outbox_relay;
 
--- Notes a switch of the mode in outbox_relay. The relay reads rows only under a share lock on event_modes: while
--- this has its own, no row is being read, and those read before have numbers that were given out before. So
--- no row is ever read under two modes. Modes of which all rows are done are forgotten.
+-- Notes a switch of the mode in outbox_relay. The relay reads rows only with a lock on event_modes that this one
+-- excludes: while it is held, no row is being read, and those read before have numbers that were given out before. So
+-- no row is ever read under two modes. A dump does not stand in the way. Modes of which all rows are done are
+-- forgotten.
 CREATE FUNCTION outbox_note_mode() RETURNS trigger LANGUAGE plpgsql AS $function$
 DECLARE
   boundary bigint;
 BEGIN
-  LOCK TABLE event_modes IN ACCESS EXCLUSIVE MODE;
+  LOCK TABLE event_modes IN EXCLUSIVE MODE;
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO STRICT boundary FROM outbox_sequence;
   DELETE FROM event_modes WHERE after_sequence <
     (SELECT max(after_sequence) FROM event_modes

@@ -169,3 +169,12 @@ def test_a_row_goes_out_in_the_mode_it_was_made_in_however_often(stack, wait_unt
     stack.order.start()
     wait_until(lambda: sum(map(len, found().values())) >= before + len(made), 20, "all is sent once more")
     assert {order_id: set(places) for order_id, places in found().items()} == {i: {place} for i, place in wanted.items()}
+
+
+def test_the_mode_can_be_switched_while_the_database_is_dumped(stack):
+    """A dump holds the weakest lock there is on every table, for as long as it takes."""
+    with stack.order_database_connection() as dump, dump.transaction():
+        dump.execute("LOCK TABLE event_modes, outbox_relay, outbox IN ACCESS SHARE MODE")
+        events.set_mode(stack.order, events.MODES["zero-per-event"])
+        samples.create(clients.order_service(stack.order))
+        convergence.wait_converged(stack)
