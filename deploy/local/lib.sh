@@ -164,10 +164,11 @@ process_signal() {
   pid=$(process_pid "$1") && kill -s "$2" "$pid" 2>/dev/null
 }
 
-# process_children PID: prints the ids of the processes that it has started and that still run.
+# process_children PID: prints the ids of the processes that it has started and that still run. Others end while this
+# looks at them, which must not end the look: hence not by awk's own reading of the files.
 process_children() {
-  awk -v parent="$1" '{ sub(/^.*\) /, ""); if ($2 == parent) { split(FILENAME, a, "/"); print a[3] } }' \
-    /proc/[0-9]*/stat 2>/dev/null || true
+  cat /proc/[0-9]*/stat 2>/dev/null |
+    awk -v parent="$1" '{ pid = $1; sub(/^.*\) /, ""); if ($2 == parent) print pid }' || true
 }
 
 # process_signal_all DIR SIGNAL: to the process and to its children, to itself first, so that after a SIGSTOP it
