@@ -157,3 +157,22 @@ bool ls_clock_parse_rfc3339(const char *text, size_t length, int64_t *wall_us) {
   *wall_us = seconds * US_PER_SECOND + fraction;
   return true;
 }
+
+#define NS_PER_SECOND INT64_C(1000000000)
+#define LONGEST_STEADY_WAIT_NS (60 * NS_PER_SECOND)
+
+static int64_t nanoseconds(const struct timespec *time) {
+  return (int64_t)time->tv_sec * NS_PER_SECOND + time->tv_nsec;
+}
+
+struct timespec ls_clock_steady_deadline(const struct timespec *wall) {
+  struct timespec now, steady;
+  (void)timespec_get(&now, TIME_UTC);
+  (void)clock_gettime(CLOCK_MONOTONIC, &steady);
+  int64_t left = nanoseconds(wall) - nanoseconds(&now);
+  if (left > LONGEST_STEADY_WAIT_NS)
+    left = LONGEST_STEADY_WAIT_NS;
+  int64_t end = nanoseconds(&steady) + (left > 0 ? left : 0);
+  return (struct timespec){.tv_sec = (time_t)(end / NS_PER_SECOND),
+                           .tv_nsec = (long)(end % NS_PER_SECOND)};
+}

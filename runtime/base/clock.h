@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Since an arbitrary moment; never goes back. */
 int64_t ls_clock_monotonic_us(void);
@@ -25,5 +26,10 @@ bool ls_clock_format_rfc3339(int64_t wall_us, int fraction_digits, char out[LS_R
  * second is the first second of the next minute. False when `text` is anything else or its UTC year
  * is outside 0001 to 9999; `wall_us` is then untouched. */
 bool ls_clock_parse_rfc3339(const char *text, size_t length, int64_t *wall_us);
+
+/* What is left until a wall-clock time, at the call and for a minute at most, as a time of
+ * CLOCK_MONOTONIC: for waits that a clock which jumps must not stretch. The minute bounds the wait
+ * should it jump just before it is looked at. */
+struct timespec ls_clock_steady_deadline(const struct timespec *wall);
 
 #endif

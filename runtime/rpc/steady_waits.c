@@ -15,30 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NS_PER_SECOND INT64_C(1000000000)
-
-/* Nothing is waited for longer than this, should the clock jump just before it is looked at. */
-#define LONGEST_NS (60 * NS_PER_SECOND)
+#include "runtime/base/clock.h"
 
 typedef long (*syscall_function)(long number, ...);
 
 enum { ARGUMENTS = 6 };
-
-static int64_t nanoseconds(const struct timespec *time) {
-  return (int64_t)time->tv_sec * NS_PER_SECOND + time->tv_nsec;
-}
-
-static struct timespec steady_deadline(const struct timespec *until) {
-  struct timespec wall, steady;
-  (void)timespec_get(&wall, TIME_UTC);
-  (void)clock_gettime(CLOCK_MONOTONIC, &steady);
-  int64_t left = nanoseconds(until) - nanoseconds(&wall);
-  if (left > LONGEST_NS)
-    left = LONGEST_NS;
-  int64_t end = nanoseconds(&steady) + (left > 0 ? left : 0);
-  return (struct timespec){.tv_sec = (time_t)(end / NS_PER_SECOND),
-                           .tv_nsec = (long)(end % NS_PER_SECOND)};
-}
 
 static bool is_wall_clock_wait(long number, const long *arguments) {
   return number == SYS_futex && arguments[3] != 0 &&
@@ -62,7 +43,7 @@ long syscall(long number, ...) {
   va_end(list);
   struct timespec deadline;
   if (is_wall_clock_wait(number, arguments)) {
-    deadline = steady_deadline((const struct timespec *)arguments[3]);
+    deadline = ls_clock_steady_deadline((const struct timespec *)arguments[3]);
     arguments[1] &= ~(long)FUTEX_CLOCK_REALTIME;
     arguments[3] = (long)(uintptr_t)&deadline;
   }
