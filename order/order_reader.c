@@ -9,6 +9,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
+#include "runtime/rpc/held_writes.h"
 
 /* Ids in one query; one read is always taken whole. */
 #define MAX_QUERY_IDS (2 * ORDER_MAX_BATCH_IDS)
@@ -132,8 +133,11 @@ static void answer_together(reader_thread *thread, order_read **reads, size_t co
   } else {
     report_failure(reader, &error);
   }
+  if (count > 1)
+    ls_rpc_hold_writes();
   for (size_t i = 0; i < count; i++)
     reads[i]->answer(reads[i], done ? &found : NULL, &error);
+  ls_rpc_release_writes();
 }
 
 /* Takes as many reads of orders from the front as go into one query. */

@@ -8,6 +8,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/queue.h"
 #include "runtime/base/thread.h"
+#include "runtime/rpc/held_writes.h"
 
 typedef struct writer_thread {
   order_writer *writer;
@@ -145,6 +146,8 @@ static void write_batch(writer_thread *thread, size_t count) {
 /* Answers all but the deferred, which stay; gives how many those are. */
 static size_t answer_batch(writer_thread *thread, size_t count) {
   size_t deferred = 0;
+  if (count > 1)
+    ls_rpc_hold_writes();
   for (size_t i = 0; i < count; i++) {
     order_write_job *job = thread->jobs[i];
     if (job->write.outcome == ORDER_DEFERRED)
@@ -152,6 +155,7 @@ static size_t answer_batch(writer_thread *thread, size_t count) {
     else
       job->answer(job);
   }
+  ls_rpc_release_writes();
   return deferred;
 }
 

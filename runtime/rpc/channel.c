@@ -8,6 +8,7 @@
 #include "runtime/base/thread.h"
 #include "runtime/rpc/client.h"
 #include "runtime/rpc/client_internal.h"
+#include "runtime/rpc/core_locks.h"
 #include "runtime/rpc/core_log.h"
 
 /* gRPC's own upper bound on attempts (gRFC A6). */
@@ -102,6 +103,7 @@ ls_rpc_channel *ls_rpc_channel_new(const char *target, const ls_rpc_channel_opti
   sigset_t signals;
   ls_thread_block_signals(&signals);
   ls_rpc_core_log_install();
+  ls_rpc_core_locks_quicken();
   grpc_init();
   grpc_channel_credentials *credentials = ls_rpc_channel_credentials(&channel->options.tls, error);
   if (credentials != NULL) {

@@ -7,11 +7,24 @@
 #include <grpc/byte_buffer_reader.h>
 
 #include "runtime/base/log.h"
+#include "runtime/rpc/held_writes.h"
 #include "runtime/rpc/message.h"
+
+/* The next event. Where one follows the other, what is written on their behalf is held until there
+ * is none. */
+static grpc_event next_event(grpc_completion_queue *queue) {
+  grpc_event event = grpc_completion_queue_next(queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
+  if (event.type != GRPC_QUEUE_TIMEOUT) {
+    ls_rpc_hold_writes();
+    return event;
+  }
+  ls_rpc_release_writes();
+  return grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+}
 
 void ls_rpc_poll(grpc_completion_queue *queue) {
   for (;;) {
-    grpc_event event = grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    grpc_event event = next_event(queue);
     if (event.type == GRPC_QUEUE_SHUTDOWN)
       return;
     if (event.type != GRPC_OP_COMPLETE)

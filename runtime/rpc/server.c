@@ -11,6 +11,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
+#include "runtime/rpc/core_locks.h"
 #include "runtime/rpc/core_log.h"
 #include "runtime/rpc/server_internal.h"
 
@@ -109,6 +110,7 @@ ls_rpc_server *ls_rpc_server_new(const ls_rpc_server_options *options, ls_error 
   sigset_t signals;
   ls_thread_block_signals(&signals);
   ls_rpc_core_log_install();
+  ls_rpc_core_locks_quicken();
   grpc_init();
   server->core = create_core(&server->options);
   pthread_sigmask(SIG_SETMASK, &signals, NULL);
