@@ -380,7 +380,7 @@ const ls_option order_options[] = {
      .env = "MAX_EVENTS_IN_FLIGHT",
      .type = LS_OPTION_INT,
      AT(max_events_in_flight),
-     .default_text = "8192",
+     .default_text = "4096",
      .min = 1,
      .max = 1000000,
      .group = "Events",

@@ -93,7 +93,8 @@ static void create_order(ls_rpc_call *call, const Order__V1__CreateOrderRequest 
     return;
   }
   order_write_job *job = new_write(call, ORDER_WRITE_CREATE);
-  if (job == NULL || !order_fingerprint_create(request, job->write.fingerprint)) {
+  bool is_named = request->request_id[0] != '\0';
+  if (job == NULL || (is_named && !order_fingerprint_create(request, job->write.fingerprint))) {
     order_fail_overloaded(call);
     return;
   }
@@ -109,7 +110,8 @@ static void update_order(ls_rpc_call *call, const Order__V1__UpdateOrderRequest 
     return;
   }
   order_write_job *job = new_write(call, ORDER_WRITE_UPDATE);
-  if (job == NULL || !order_fingerprint_update(request, job->write.fingerprint)) {
+  bool is_named = request->request_id[0] != '\0';
+  if (job == NULL || (is_named && !order_fingerprint_update(request, job->write.fingerprint))) {
     order_fail_overloaded(call);
     return;
   }
@@ -125,7 +127,8 @@ static void cancel_order(ls_rpc_call *call, const Order__V1__CancelOrderRequest 
     return;
   }
   order_write_job *job = new_write(call, ORDER_WRITE_CANCEL);
-  if (job == NULL || !order_fingerprint_cancel(request, job->write.fingerprint)) {
+  bool is_named = request->request_id[0] != '\0';
+  if (job == NULL || (is_named && !order_fingerprint_cancel(request, job->write.fingerprint))) {
     order_fail_overloaded(call);
     return;
   }

@@ -2,6 +2,7 @@
 #include "order/order_status.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "runtime/rpc/status.h"
@@ -83,13 +84,20 @@ void order_fail_reused(ls_rpc_call *call) {
   end(call, &status);
 }
 
-void order_fail_overloaded(ls_rpc_call *call) {
-  ls_rpc_status status = LS_RPC_STATUS_INIT;
-  ls_rpc_status_set(&status, LS_RESOURCE_EXHAUSTED,
+static ls_rpc_status overloaded = LS_RPC_STATUS_INIT;
+
+static void make_overloaded(void) {
+  ls_rpc_status_set(&overloaded, LS_RESOURCE_EXHAUSTED,
                     "too much is waiting already; nothing was done");
-  ls_rpc_status_add_error_info(&status, "OVERLOADED", DOMAIN, (const char *)NULL);
-  ls_rpc_status_add_retry_info(&status, RETRY_AFTER_MS);
-  end(call, &status);
+  ls_rpc_status_add_error_info(&overloaded, "OVERLOADED", DOMAIN, (const char *)NULL);
+  ls_rpc_status_add_retry_info(&overloaded, RETRY_AFTER_MS);
+}
+
+/* Made once: when it is needed there is no time. */
+void order_fail_overloaded(ls_rpc_call *call) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_overloaded);
+  ls_rpc_call_finish(call, &overloaded);
 }
 
 void order_fail_unavailable(ls_rpc_call *call) {

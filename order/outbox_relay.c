@@ -334,7 +334,7 @@ outbox_relay *outbox_relay_new(const outbox_relay_options *options, ls_error *er
     return NULL;
   }
   relay->options = options;
-  relay->capacity = options->max_in_flight > 0 ? options->max_in_flight : 8192;
+  relay->capacity = options->max_in_flight > 0 ? options->max_in_flight : 4096;
   relay->poll_interval_ms = options->poll_interval_ms > 0 ? options->poll_interval_ms : 1000;
   pthread_mutex_init(&relay->lock, NULL);
   relay->wake = ls_wake_new(error);

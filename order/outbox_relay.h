@@ -28,7 +28,7 @@ typedef struct outbox_relay_options {
   const char *cancel_topic;
   const char *source;       /* ce_source of the events: "/lockstep/order" */
   size_t max_event_bytes;   /* a larger full payload goes as zero payload */
-  unsigned max_in_flight;   /* events read and not yet acknowledged; 0: 8192 */
+  unsigned max_in_flight;   /* events read and not yet acknowledged; 0: 4096 */
   int64_t poll_interval_ms; /* looks for what nobody told of; 0: 1000 */
 } outbox_relay_options;
 

@@ -228,8 +228,9 @@ static void free_rows(relay_row *rows, size_t taken, size_t count) {
   free(rows);
 }
 
+/* `result` NULL: nothing was asked for. */
 static relay_row *make_rows(const ls_pg_result *result, const ls_pg_result *modes, size_t *count) {
-  *count = ls_pg_row_count(result);
+  *count = result != NULL ? ls_pg_row_count(result) : 0;
   relay_row *rows = calloc(*count + 1, sizeof *rows);
   for (size_t i = 0; rows != NULL && i < *count; i++) {
     relay_event *event = make_event(result, i, modes);
@@ -322,18 +323,19 @@ bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, siz
   ls_pg_params_int8(reader->filled, (int64_t)limit);
 
   enum { SNAPSHOT = 2, MODES, FRESH, FILLED, ITEMS };
+  size_t item_count = gap_count > 0 ? ITEMS : FILLED;
   ls_pg_batch_item items[ITEMS] = {
       {&isolation_statement, NULL, NULL},      {&modes_lock_statement, NULL, NULL},
       {&snapshot_statement, NULL, NULL},       {&modes_statement, NULL, NULL},
       {&fresh_statement, reader->fresh, NULL}, {&filled_statement, reader->filled, NULL}};
-  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, ITEMS, error))
+  if (!ls_pg_exec_batch(reader->connection, LS_PG_BEGIN_COMMIT, items, item_count, error))
     return false;
   uint64_t next_transaction = 0;
   bool given = (!leaves_gap(items[FRESH].result, after) ||
                 read_next_transaction(reader, &next_transaction, error)) &&
                give_to_core(core, items[SNAPSHOT].result, items[MODES].result, items[FRESH].result,
                             items[FILLED].result, next_transaction, limit, bytes, more, error);
-  ls_pg_batch_clear(items, ITEMS);
+  ls_pg_batch_clear(items, item_count);
   return given;
 }
 

@@ -1,8 +1,6 @@
 /* Envelopes, headers and topics: see relay_sender.h and proto/order/v1/order_event.proto. */
 #include "order/relay_sender.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +36,7 @@ relay_sender *relay_sender_new(const outbox_relay_options *options, relay_sent s
   sender->sent = sent;
   sender->arg = arg;
   ls_kafka_producer_options producer = {
-      .linger_ms = 1,
+      .linger_ms = -1,          /* what comes while the broker is busy makes a batch all the same */
       .queue_bytes = 256 << 20, /* the relay bounds what is in flight long before */
       .message_max_bytes = (int64_t)options->max_event_bytes + RECORD_OVERHEAD_BYTES,
   };
@@ -151,10 +149,12 @@ static size_t header_bytes(const rd_kafka_headers_t *headers) {
 }
 
 bool relay_sender_send(relay_sender *sender, relay_event *event, ls_error *error) {
-  char key[24];
-  int key_bytes = snprintf(key, sizeof key, "%" PRId64, event->order_id);
-  char event_id[48];
-  snprintf(event_id, sizeof event_id, "%" PRId64 ":%" PRId64, event->order_id, event->version);
+  char key[LS_TEXT_DECIMAL_BYTES];
+  size_t key_bytes = ls_text_decimal(key, (uint64_t)event->order_id);
+  char event_id[2 * LS_TEXT_DECIMAL_BYTES];
+  memcpy(event_id, key, key_bytes);
+  event_id[key_bytes] = ':';
+  ls_text_decimal(event_id + key_bytes + 1, (uint64_t)event->version);
   if (!write_value(sender, event, event_id, error))
     return false;
 
@@ -169,7 +169,7 @@ bool relay_sender_send(relay_sender *sender, relay_event *event, ls_error *error
   ls_kafka_record record = {
       .topic = topic_of(sender->options, event),
       .key = key,
-      .key_bytes = (size_t)key_bytes,
+      .key_bytes = key_bytes,
       .value = sender->value.data,
       .value_bytes = sender->value.length,
       .headers = ls_cloud_event_headers(&attributes),

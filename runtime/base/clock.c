@@ -1,7 +1,6 @@
 /* Clocks and RFC 3339: see clock.h. */
 #include "runtime/base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static const int64_t US_PER_SECOND = 1000000;
@@ -44,31 +43,60 @@ static int days_in_month(int year, int month) {
   return month == 2 && leap ? 29 : days[month - 1];
 }
 
+/* The inverse of days_from_date (civil_from_days in Howard Hinnant's "chrono-Compatible Low-Level
+ * Date Algorithms"): a year begins on March 1 here, an era has 400 of them. */
+static void date_from_days(int64_t days, int *year, int *month, int *day) {
+  days += 719468; /* since March 1 of the year 0 */
+  int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+  int of_era = (int)(days - era * 146097);
+  int year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  int day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  int month_from_march = (5 * day_of_year + 2) / 153;
+  *day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+  *month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+  *year = (int)(era * 400) + year_of_era + (*month <= 2);
+}
+
+/* With leading zeros. */
+static char *put_digits(char *at, int count, int number, char after) {
+  for (int i = count - 1; i >= 0; i--, number /= 10)
+    at[i] = (char)('0' + number % 10);
+  at[count] = after;
+  return at + count + 1;
+}
+
+/* By hand: printf and gmtime_r take a microsecond, and every event has its time. */
 bool ls_clock_format_rfc3339(int64_t wall_us, int fraction_digits, char out[LS_RFC3339_BYTES]) {
   out[0] = '\0';
   int64_t seconds = wall_us / US_PER_SECOND;
-  int64_t fraction = wall_us % US_PER_SECOND;
+  int fraction = (int)(wall_us % US_PER_SECOND);
   if (fraction < 0) {
-    fraction += US_PER_SECOND;
+    fraction += (int)US_PER_SECOND;
     seconds--;
   }
   if (seconds < FIRST_SECOND || seconds > LAST_SECOND)
     return false;
-  time_t moment = (time_t)seconds;
-  struct tm date;
-  if (!gmtime_r(&moment, &date))
-    return false;
-  char text[64]; /* as large as the compiler believes the numbers could be */
-  int length = snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d", date.tm_year + 1900,
-                        date.tm_mon + 1, date.tm_mday, date.tm_hour, date.tm_min, date.tm_sec);
-  if (length != 19)
-    return false;
+  int64_t days = seconds / SECONDS_PER_DAY;
+  int of_day = (int)(seconds % SECONDS_PER_DAY);
+  if (of_day < 0) {
+    of_day += (int)SECONDS_PER_DAY;
+    days--;
+  }
+  int year, month, day;
+  date_from_days(days, &year, &month, &day);
+  char *at = put_digits(out, 4, year, '-');
+  at = put_digits(at, 2, month, '-');
+  at = put_digits(at, 2, day, 'T');
+  at = put_digits(at, 2, of_day / 3600, ':');
+  at = put_digits(at, 2, of_day / 60 % 60, ':');
+  at = put_digits(at, 2, of_day % 60, '.');
   if (fraction_digits == 3)
-    snprintf(out, LS_RFC3339_BYTES, "%.19s.%03dZ", text, (int)(fraction / 1000));
+    at = put_digits(at, 3, fraction / 1000, 'Z');
   else if (fraction_digits == 6)
-    snprintf(out, LS_RFC3339_BYTES, "%.19s.%06dZ", text, (int)fraction);
+    at = put_digits(at, 6, fraction, 'Z');
   else
-    snprintf(out, LS_RFC3339_BYTES, "%.19sZ", text);
+    at[-1] = 'Z';
+  *at = '\0';
   return true;
 }
 

@@ -74,6 +74,17 @@ bool ls_text_is_currency(const char *text) {
   return text[3] == '\0';
 }
 
+size_t ls_text_decimal(char out[LS_TEXT_DECIMAL_BYTES], uint64_t number) {
+  char digits[LS_TEXT_DECIMAL_BYTES];
+  size_t first = sizeof digits;
+  digits[--first] = '\0';
+  do
+    digits[--first] = (char)('0' + number % 10);
+  while ((number /= 10) > 0);
+  memcpy(out, digits + first, sizeof digits - first);
+  return sizeof digits - first - 1;
+}
+
 /* Room for `bytes` more and a NUL. */
 static bool reserve(ls_buffer *buffer, size_t bytes) {
   if (buffer->failed)

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,6 +22,11 @@ bool ls_text_has_nul(const char *text, size_t length);
 
 /* The shape of an ISO 4217 code: three letters A to Z. Whether it is in use is not checked. */
 bool ls_text_is_currency(const char *text);
+
+enum { LS_TEXT_DECIMAL_BYTES = 21 };
+
+/* Writes a number in decimal, with a NUL behind it; gives its length. */
+size_t ls_text_decimal(char out[LS_TEXT_DECIMAL_BYTES], uint64_t number);
 
 /* A string that grows. Start with LS_BUFFER_INIT, end with ls_buffer_clear. `data` is
  * NUL-terminated once anything was appended. After an append that found no memory all later ones do

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/base/text.h"
@@ -82,6 +84,17 @@ static void buffer_grows(void **state) {
   ls_buffer_clear(&buffer);
 }
 
+static void decimal(void **state) {
+  (void)state;
+  static const uint64_t numbers[] = {0, 9, 10, 12345, INT64_MAX, UINT64_MAX};
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    char written[LS_TEXT_DECIMAL_BYTES], expected[32];
+    snprintf(expected, sizeof expected, "%" PRIu64, numbers[i]);
+    assert_int_equal(ls_text_decimal(written, numbers[i]), strlen(expected));
+    assert_string_equal(written, expected);
+  }
+}
+
 static void failure_stays(void **state) {
   (void)state;
   ls_buffer buffer = LS_BUFFER_INIT;
@@ -97,10 +110,8 @@ static void failure_stays(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(utf8),
-      cmocka_unit_test(nul_and_currency),
-      cmocka_unit_test(buffer_grows),
-      cmocka_unit_test(failure_stays),
+      cmocka_unit_test(utf8),    cmocka_unit_test(nul_and_currency), cmocka_unit_test(buffer_grows),
+      cmocka_unit_test(decimal), cmocka_unit_test(failure_stays),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "runtime/kafka/producer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define LINGER_MS 1
 #define QUEUE_MESSAGES 100000
@@ -10,8 +11,14 @@
 #define MESSAGE_TIMEOUT_MS 30000
 #define PURGE_WAIT_MS 5000 /* for the reports of what was purged; they need no network */
 
+enum { TOPICS_KEPT = 8 };
+
 struct ls_kafka_producer {
   rd_kafka_t *client;
+  /* Of topics that were produced to. By its name alone librdkafka looks a topic up only when it
+   * next happens to, up to a second after the first record. */
+  rd_kafka_topic_t *topics[TOPICS_KEPT];
+  size_t topic_count;
   rd_kafka_queue_t *events;
   ls_kafka_delivery_callback callback;
   void *arg;
@@ -98,14 +105,29 @@ void ls_kafka_producer_destroy(ls_kafka_producer *producer) {
   ls_kafka_producer_purge(producer);
   if (producer->events)
     rd_kafka_queue_destroy(producer->events);
+  for (size_t i = 0; i < producer->topic_count; i++)
+    rd_kafka_topic_destroy(producer->topics[i]);
   rd_kafka_destroy(producer->client);
   free(producer);
+}
+
+/* The topic by its handle where there is one, or room for one, and by its name otherwise. */
+static rd_kafka_vu_t topic_part(ls_kafka_producer *producer, const char *name) {
+  for (size_t i = 0; i < producer->topic_count; i++)
+    if (strcmp(rd_kafka_topic_name(producer->topics[i]), name) == 0)
+      return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = producer->topics[i]};
+  rd_kafka_topic_t *topic =
+      producer->topic_count < TOPICS_KEPT ? rd_kafka_topic_new(producer->client, name, NULL) : NULL;
+  if (topic == NULL)
+    return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = name};
+  producer->topics[producer->topic_count++] = topic;
+  return (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic};
 }
 
 bool ls_kafka_produce(ls_kafka_producer *producer, const ls_kafka_record *record, ls_error *error) {
   rd_kafka_vu_t parts[8];
   size_t count = 0;
-  parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = record->topic};
+  parts[count++] = topic_part(producer, record->topic);
   parts[count++] = (rd_kafka_vu_t){.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY};
   parts[count].vtype = RD_KAFKA_VTYPE_VALUE;
   parts[count].u.mem.ptr = record->value ? (void *)record->value : (void *)"";

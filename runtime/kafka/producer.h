@@ -2,8 +2,8 @@
  * idempotent, with a bounded queue.
  *
  * Every record that was accepted is reported once to the delivery callback, which runs inside
- * ls_kafka_producer_poll, _flush, _purge and _destroy, on the calling thread. Produce from any
- * thread; poll from one. */
+ * ls_kafka_producer_poll, _flush, _purge and _destroy, on the calling thread. One thread at a
+ * time produces, one polls. */
 #ifndef LOCKSTEP_RUNTIME_KAFKA_PRODUCER_H
 #define LOCKSTEP_RUNTIME_KAFKA_PRODUCER_H
 
