@@ -2,6 +2,7 @@
 #include "delivery/dead_letter_producer.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 struct dead_letter_producer {
   dead_letter_producer_options options;
+  pthread_mutex_t mutex;       /* held while records are sent */
   ls_kafka_producer *producer; /* NULL until needed, and after it has failed */
 };
 
@@ -45,6 +47,7 @@ dead_letter_producer *dead_letter_producer_new(const dead_letter_producer_option
     return NULL;
   }
   producer->options = *options;
+  pthread_mutex_init(&producer->mutex, NULL);
   return producer;
 }
 
@@ -52,6 +55,7 @@ void dead_letter_producer_destroy(dead_letter_producer *producer) {
   if (producer == NULL)
     return;
   ls_kafka_producer_destroy(producer->producer);
+  pthread_mutex_destroy(&producer->mutex);
   free(producer);
 }
 
@@ -249,7 +253,8 @@ static bool judge(sending *list, size_t count, bool *again, ls_error *error) {
   return done;
 }
 
-static bool send_all(dead_letter_producer *producer, sending *list, size_t count, ls_error *error) {
+static bool send_locked(dead_letter_producer *producer, sending *list, size_t count,
+                        ls_error *error) {
   if (!connect_producer(producer, error))
     return false;
   bool again = false;
@@ -264,6 +269,13 @@ static bool send_all(dead_letter_producer *producer, sending *list, size_t count
     producer->producer = NULL;
     ls_error_prefix(error, "dead letters");
   }
+  return done;
+}
+
+static bool send_all(dead_letter_producer *producer, sending *list, size_t count, ls_error *error) {
+  pthread_mutex_lock(&producer->mutex);
+  bool done = send_locked(producer, list, count, error);
+  pthread_mutex_unlock(&producer->mutex);
   return done;
 }
 

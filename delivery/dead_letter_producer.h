@@ -1,6 +1,6 @@
 /* Sends records that were given up on to the dead-letter topic, and back to where they came from.
  *
- * Connects to Kafka when it is first needed. One thread at a time. */
+ * Connects to Kafka when it is first needed. Any thread; they wait for one another. */
 #ifndef LOCKSTEP_DELIVERY_DEAD_LETTER_PRODUCER_H
 #define LOCKSTEP_DELIVERY_DEAD_LETTER_PRODUCER_H
 

@@ -176,6 +176,7 @@ static bool make_consumer(delivery_application *application, ls_error *error) {
                                            .topics = {config->domain_topic, config->create_topic,
                                                       config->change_topic, config->cancel_topic},
                                            .dead_letter_topic = config->dead_letter_topic,
+                                           .threads = (unsigned)config->consumer_threads,
                                            .batch_events = (size_t)config->consumer_batch,
                                            .batch_bytes = config->consumer_batch_bytes,
                                            .queued_max_bytes = config->consumer_queue_bytes,

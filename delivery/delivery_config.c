@@ -1,6 +1,7 @@
 /* The table of the delivery service's options. */
 #include "delivery/delivery_config.h"
 
+#include "delivery/order_event_consumer.h"
 #include "runtime/base/log.h"
 
 #ifndef LOCKSTEP_VERSION
@@ -538,6 +539,16 @@ const ls_option delivery_options[] = {
      .max = 3600000,
      .group = "Events",
      .help = "A replica that is silent for so long loses its partitions"},
+    {.flag = "consumer-threads",
+     .env = "CONSUMER_THREADS",
+     .type = LS_OPTION_INT,
+     AT(consumer_threads),
+     .default_text = "2",
+     .min = 1,
+     .max = ORDER_EVENT_CONSUMER_THREADS_MAX,
+     .group = "Events",
+     .help = "Threads that apply events, each with a database session; an order's events go to the "
+             "same one"},
     {.flag = "consumer-batch",
      .env = "CONSUMER_BATCH",
      .type = LS_OPTION_INT,
@@ -546,7 +557,7 @@ const ls_option delivery_options[] = {
      .min = 1,
      .max = 10000,
      .group = "Events",
-     .help = "Events handled at once, at most"},
+     .help = "Events that one of these applies in one transaction, at most"},
     {.flag = "consumer-batch-bytes",
      .env = "CONSUMER_BATCH_BYTES",
      .type = LS_OPTION_SIZE_BYTES,
@@ -560,11 +571,12 @@ const ls_option delivery_options[] = {
      .env = "CONSUMER_QUEUE_BYTES",
      .type = LS_OPTION_SIZE_BYTES,
      AT(consumer_queue_bytes),
-     .default_text = "64MiB",
+     .default_text = "32MiB",
      .min = 1048576,
      .max = 2147483647,
      .group = "Events",
-     .help = "Events fetched ahead, at most"},
+     .help = "Keys and values of events fetched ahead, at most; with a backlog, memory is some "
+             "four times that"},
 
     {.flag = "log-level",
      .env = "LOG_LEVEL",

@@ -84,6 +84,7 @@ typedef struct delivery_config {
   const char *kafka_group_id;
   const char *kafka_group_instance_id;
   int64_t kafka_session_timeout_ms;
+  int64_t consumer_threads;
   int64_t consumer_batch;
   int64_t consumer_batch_bytes;
   int64_t consumer_queue_bytes;

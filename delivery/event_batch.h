@@ -1,5 +1,5 @@
 /* The events of one batch: decoded, put together by order, and counted. No I/O but what it is told
- * to hold. The consumer's thread only. */
+ * to hold. One thread at a time. */
 #ifndef LOCKSTEP_DELIVERY_EVENT_BATCH_H
 #define LOCKSTEP_DELIVERY_EVENT_BATCH_H
 

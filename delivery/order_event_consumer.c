@@ -8,8 +8,7 @@
 #include <time.h>
 
 #include "delivery/dead_letter_producer.h"
-#include "delivery/delivery_store.h"
-#include "delivery/order_lookup.h"
+#include "delivery/event_applier.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/fault.h"
 #include "runtime/base/log.h"
@@ -41,17 +40,15 @@ struct order_event_consumer {
   char problem[480];
 
   /* The thread's own. */
-  delivery_store *store;
-  order_lookup *lookup;
   dead_letter_producer *dead_letters;
-  event_batch *batch;
+  event_applier *appliers[ORDER_EVENT_CONSUMER_THREADS_MAX];
+  size_t capacity;             /* of what is handled at once: a batch for each applier */
   rd_kafka_message_t **fresh;  /* room for what one poll gives */
-  rd_kafka_message_t **polled; /* polled and not yet done, the oldest first; room for two batches */
+  rd_kafka_message_t **polled; /* polled and not yet done, the oldest first; room for twice that */
+  rd_kafka_message_t **parts;  /* those that are taken, by applier: room for a batch for each */
   size_t polled_count;
-  size_t taken_count; /* of these, how many are in the batch */
-  bool taken_changed; /* some of them were revoked: the batch has to be taken anew */
-  bool letters_sent;
-  bool one_by_one; /* something in the batch cannot be written: each order by itself */
+  size_t taken_count; /* of these, how many are handled now */
+  bool taken_changed; /* the appliers have not been given them, or some were revoked since */
   rd_kafka_topic_partition_list_t *offsets; /* done, of the partitions assigned */
   bool offsets_changed;                     /* since they were last committed */
   int64_t commit_ms;                        /* when they are committed next, at the earliest */
@@ -60,6 +57,26 @@ struct order_event_consumer {
   ls_backoff backoff;
   ls_log_limit failure_limit;
 };
+
+static bool make_appliers(order_event_consumer *consumer, ls_error *error) {
+  const order_event_consumer_options *options = &consumer->options;
+  event_applier_options applier = {.database = options->database,
+                                   .dead_letters = consumer->dead_letters,
+                                   .topics = options->topics,
+                                   .batch_events = options->batch_events,
+                                   .orders = options->orders,
+                                   .lookup_batch = options->lookup_batch,
+                                   .lookup_calls = options->lookup_calls,
+                                   .lookup_timeout_ms = options->lookup_timeout_ms,
+                                   .pending_delay_ms = options->pending_delay_ms,
+                                   .counters = options->counters,
+                                   .changed = options->changed,
+                                   .arg = options->arg};
+  for (unsigned i = 0; i < options->threads; i++)
+    if ((consumer->appliers[i] = event_applier_new(&applier, error)) == NULL)
+      return false;
+  return true;
+}
 
 order_event_consumer *order_event_consumer_new(const order_event_consumer_options *options,
                                                ls_error *error) {
@@ -72,20 +89,18 @@ order_event_consumer *order_event_consumer_new(const order_event_consumer_option
   pthread_mutex_init(&consumer->kafka_mutex, NULL);
   pthread_mutex_init(&consumer->mutex, NULL);
   ls_backoff_init(&consumer->backoff, RETRY_INITIAL_MS, RETRY_MAX_MS);
-  order_lookup_options lookup = {options->orders, options->lookup_batch, options->lookup_calls,
-                                 options->lookup_timeout_ms, options->counters};
+  consumer->capacity = options->threads * options->batch_events;
   dead_letter_producer_options letters = {options->kafka, options->dead_letter_topic, 10000};
-  consumer->store = delivery_store_new(options->database, error);
-  consumer->lookup = order_lookup_new(&lookup, error);
   consumer->dead_letters = dead_letter_producer_new(&letters, error);
-  consumer->batch = event_batch_new(options->batch_events, &consumer->options.topics, error);
-  consumer->fresh = calloc(options->batch_events, sizeof(rd_kafka_message_t *));
-  consumer->polled = calloc(2 * options->batch_events, sizeof(rd_kafka_message_t *));
+  consumer->fresh = calloc(consumer->capacity, sizeof(rd_kafka_message_t *));
+  consumer->polled = calloc(2 * consumer->capacity, sizeof(rd_kafka_message_t *));
+  consumer->parts = calloc(consumer->capacity, sizeof(rd_kafka_message_t *));
   consumer->offsets = rd_kafka_topic_partition_list_new(16);
-  if (consumer->store == NULL || consumer->lookup == NULL || consumer->dead_letters == NULL ||
-      consumer->batch == NULL || consumer->fresh == NULL || consumer->polled == NULL) {
-    if (consumer->fresh == NULL || consumer->polled == NULL)
-      ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory for the consumer");
+  bool complete = consumer->dead_letters != NULL;
+  if (consumer->fresh == NULL || consumer->polled == NULL || consumer->parts == NULL)
+    complete =
+        ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory for the consumer");
+  if (!complete || !make_appliers(consumer, error)) {
     order_event_consumer_destroy(consumer);
     return NULL;
   }
@@ -95,12 +110,12 @@ order_event_consumer *order_event_consumer_new(const order_event_consumer_option
 void order_event_consumer_destroy(order_event_consumer *consumer) {
   if (consumer == NULL)
     return;
-  delivery_store_destroy(consumer->store);
-  order_lookup_destroy(consumer->lookup);
+  for (unsigned i = 0; i < consumer->options.threads; i++)
+    event_applier_destroy(consumer->appliers[i]);
   dead_letter_producer_destroy(consumer->dead_letters);
-  event_batch_destroy(consumer->batch);
   free(consumer->fresh);
   free(consumer->polled);
+  free(consumer->parts);
   rd_kafka_topic_partition_list_destroy(consumer->offsets);
   pthread_mutex_destroy(&consumer->mutex);
   pthread_mutex_destroy(&consumer->kafka_mutex);
@@ -294,7 +309,7 @@ static void forget_problem(order_event_consumer *consumer) {
 
 /* Takes what has come, behind what is there already. */
 static void poll_kafka(order_event_consumer *consumer, size_t max, int timeout_ms) {
-  size_t room = 2 * consumer->options.batch_events - consumer->polled_count;
+  size_t room = 2 * consumer->capacity - consumer->polled_count;
   size_t count = 0;
   ls_error error = {0};
   if (room < max) { /* while a batch waits, only paused partitions are polled: hardly ever */
@@ -331,121 +346,64 @@ static void set_paused(order_event_consumer *consumer, bool paused) {
 
 /* --- A batch --- */
 
-/* As many as the bounds allow. */
+/* Where the events of an order go, whatever topics and partitions they come from: by the key's hash
+ * (FNV-1a). */
+static size_t applier_of(const order_event_consumer *consumer, const rd_kafka_message_t *message) {
+  const unsigned char *key = message->key;
+  uint32_t hash = 2166136261U;
+  for (size_t i = 0; i < message->key_len; i++)
+    hash = (hash ^ key[i]) * 16777619U;
+  return (hash >> 8) % consumer->options.threads;
+}
+
+/* As many as the appliers' bounds allow. */
 static size_t choose_batch(const order_event_consumer *consumer) {
+  size_t counts[ORDER_EVENT_CONSUMER_THREADS_MAX] = {0};
+  int64_t bytes[ORDER_EVENT_CONSUMER_THREADS_MAX] = {0};
   size_t count = 0;
-  int64_t bytes = 0;
-  while (count < consumer->polled_count && count < consumer->options.batch_events) {
-    bytes += (int64_t)(consumer->polled[count]->len + consumer->polled[count]->key_len);
-    if (count > 0 && bytes > consumer->options.batch_bytes)
+  for (; count < consumer->polled_count; count++) {
+    const rd_kafka_message_t *message = consumer->polled[count];
+    size_t applier = applier_of(consumer, message);
+    bytes[applier] += (int64_t)(message->len + message->key_len);
+    if (counts[applier] == consumer->options.batch_events ||
+        (counts[applier] > 0 && bytes[applier] > consumer->options.batch_bytes))
       break;
-    count++;
+    counts[applier]++;
   }
   return count;
 }
 
-static bool look_up(order_event_consumer *consumer, ls_error *error) {
-  event_batch *batch = consumer->batch;
-  size_t count;
-  if (!event_batch_may_look_up(batch))
-    return true;
-  if (!delivery_store_known(consumer->store, event_batch_order_ids(batch),
-                            event_batch_order_count(batch), event_batch_known(batch), error))
-    return false;
-  const int64_t *order_ids = event_batch_to_look_up(batch, &count);
-  if (count == 0)
-    return true;
-  bool answered = order_lookup_run(consumer->lookup, order_ids, count, event_batch_arena(batch),
-                                   event_batch_results(batch), error);
-  if (answered)
-    LS_FAULT_POINT("delivery.looked_up");
-  return answered && event_batch_take_results(batch, error);
-}
-
-static bool send_letters(order_event_consumer *consumer, ls_error *error) {
-  size_t count;
-  const delivery_letter *letters = event_batch_letters(consumer->batch, &count);
-  if (!consumer->letters_sent &&
-      !dead_letter_producer_send(consumer->dead_letters, letters, count, error))
-    return false;
-  if (count > 0)
-    LS_FAULT_POINT("delivery.letters_sent");
-  consumer->letters_sent = true;
-  return true;
-}
-
-static void tell(order_event_consumer *consumer, size_t applied) {
-  if (applied > 0)
-    consumer->options.changed(consumer->options.arg);
-}
-
-static bool apply_together(order_event_consumer *consumer, ls_error *error) {
-  event_batch *batch = consumer->batch;
-  delivery_batch all = {.works = event_batch_works(batch),
-                        .work_count = event_batch_order_count(batch),
-                        .pending_delay_ms = consumer->options.pending_delay_ms};
-  all.letters = event_batch_letters(batch, &all.letter_count);
-  size_t applied;
-  if (!delivery_store_apply(consumer->store, &all, &applied, error))
-    return false;
-  tell(consumer, applied);
-  return true;
-}
-
-static bool apply_order(order_event_consumer *consumer, size_t index, ls_error *error) {
-  event_batch *batch = consumer->batch;
-  delivery_batch one = {.works = event_batch_works(batch) + index,
-                        .work_count = 1,
-                        .pending_delay_ms = consumer->options.pending_delay_ms};
-  size_t applied;
-  ls_error problem = {0};
-  if (delivery_store_apply(consumer->store, &one, &applied, &problem)) {
-    tell(consumer, applied);
-    event_batch_settle(batch, index);
-    return true;
+/* Splits what is taken among the appliers, each of which has its part of the room. */
+static void split_batch(order_event_consumer *consumer) {
+  unsigned threads = consumer->options.threads;
+  size_t counts[ORDER_EVENT_CONSUMER_THREADS_MAX] = {0};
+  for (size_t i = 0; i < consumer->taken_count; i++) {
+    size_t applier = applier_of(consumer, consumer->polled[i]);
+    consumer->parts[applier * consumer->options.batch_events + counts[applier]++] =
+        consumer->polled[i];
   }
-  if (!delivery_store_is_about_data(&problem)) {
-    *error = problem;
-    return false;
-  }
-  consumer->letters_sent = false;
-  return event_batch_refuse(batch, index, problem.message, error);
+  for (unsigned i = 0; i < threads; i++)
+    event_applier_take(consumer->appliers[i], consumer->parts + i * consumer->options.batch_events,
+                       counts[i]);
+  consumer->taken_changed = false;
 }
 
-static bool apply_one_by_one(order_event_consumer *consumer, ls_error *error) {
-  event_batch *batch = consumer->batch;
-  for (size_t i = 0; i < event_batch_order_count(batch); i++)
-    if (!event_batch_is_settled(batch, i) && !apply_order(consumer, i, error))
-      return false;
-  if (!send_letters(consumer, error))
-    return false;
-  delivery_batch rest = {0};
-  size_t applied;
-  rest.letters = event_batch_letters(batch, &rest.letter_count);
-  return delivery_store_apply(consumer->store, &rest, &applied, error);
-}
-
-/* One try of the batch. False: a service that it needs is down. */
+/* One try of all that is not done, at the same time; the last of them on this thread. False: a
+ * service that is needed is down. */
 static bool try_batch(order_event_consumer *consumer, ls_error *error) {
-  event_batch *batch = consumer->batch;
-  if (consumer->taken_changed) {
-    consumer->letters_sent = false;
-    consumer->one_by_one = false;
-    if (!event_batch_take(batch, consumer->polled, consumer->taken_count, error))
-      return false;
-    consumer->taken_changed = false;
-  }
-  if (!look_up(consumer, error) || !send_letters(consumer, error))
-    return false;
-  if (!consumer->one_by_one) {
-    if (apply_together(consumer, error))
-      return true;
-    if (!delivery_store_is_about_data(error))
-      return false;
-    LS_WARN("a batch cannot be written; its orders are tried one by one", LS_ERR(error));
-    consumer->one_by_one = true;
-  }
-  return apply_one_by_one(consumer, error);
+  event_applier *begun[ORDER_EVENT_CONSUMER_THREADS_MAX];
+  size_t count = 0;
+  if (consumer->taken_changed)
+    split_batch(consumer);
+  for (unsigned i = 0; i < consumer->options.threads; i++)
+    if (!event_applier_is_done(consumer->appliers[i]))
+      begun[count++] = consumer->appliers[i];
+  for (size_t i = 0; i + 1 < count; i++)
+    event_applier_begin(begun[i]);
+  bool done = count == 0 || event_applier_try(begun[count - 1], error);
+  for (size_t i = 0; i + 1 < count; i++)
+    done = event_applier_end(begun[i], error) && done;
+  return done;
 }
 
 /* Stays in the group while it waits. */
@@ -461,7 +419,10 @@ static void wait_paused(order_event_consumer *consumer, const ls_error *error) {
 
 static void finish_batch(order_event_consumer *consumer, int64_t begin_us) {
   const delivery_counters *counters = consumer->options.counters;
-  if (event_batch_count(consumer->batch, counters))
+  bool pending = false;
+  for (unsigned i = 0; i < consumer->options.threads; i++)
+    pending = event_applier_count(consumer->appliers[i]) || pending;
+  if (pending)
     consumer->options.pending(consumer->options.arg);
   ls_histogram_observe(counters->batch_seconds, (double)(ls_clock_monotonic_us() - begin_us) / 1e6);
   for (size_t i = 0; i < consumer->taken_count; i++)
@@ -504,7 +465,7 @@ static void step(order_event_consumer *consumer) {
     return;
   }
   if (consumer->polled_count == 0)
-    poll_kafka(consumer, consumer->options.batch_events, POLL_MS);
+    poll_kafka(consumer, consumer->capacity, POLL_MS);
   if (consumer->kafka == NULL)
     return;
   if (consumer->polled_count > 0)
@@ -526,6 +487,9 @@ static void *run(void *arg) {
 }
 
 bool order_event_consumer_start(order_event_consumer *consumer, ls_error *error) {
+  for (unsigned i = 0; i < consumer->options.threads; i++)
+    if (!event_applier_start(consumer->appliers[i], error))
+      return false;
   consumer->is_running = ls_thread_start(&consumer->thread, "consumer", run, consumer, error);
   return consumer->is_running;
 }

@@ -1,9 +1,10 @@
 /* The consumer: takes events from Kafka by the batch, brings deliveries into step, and commits
  * offsets after the database has committed.
  *
- * One thread of its own. While a service that it needs is down it pauses the partitions, stays in
- * the group, and tries the same batch again: Kafka is the buffer. What is taken from it by a
- * rebalance meanwhile it forgets. */
+ * One thread of its own, and one for each applier: what is polled is split among them by order, and
+ * is done when all of them are. While a service that is needed is down it pauses the partitions,
+ * stays in the group, and tries again what is not done: Kafka is the buffer. What is taken from it
+ * by a rebalance meanwhile it forgets. */
 #ifndef LOCKSTEP_DELIVERY_ORDER_EVENT_CONSUMER_H
 #define LOCKSTEP_DELIVERY_ORDER_EVENT_CONSUMER_H
 
@@ -21,6 +22,8 @@
 
 typedef struct order_event_consumer order_event_consumer;
 
+enum { ORDER_EVENT_CONSUMER_THREADS_MAX = 16 };
+
 /* Everything pointed to must outlive the consumer. */
 typedef struct order_event_consumer_options {
   delivery_database *database;
@@ -29,8 +32,9 @@ typedef struct order_event_consumer_options {
   const char *group_instance_id; /* "": none */
   event_topics topics;
   const char *dead_letter_topic;
-  size_t batch_events;      /* taken at once */
-  int64_t batch_bytes;      /* of their values; one event always fits */
+  unsigned threads;         /* that apply, 1 to ORDER_EVENT_CONSUMER_THREADS_MAX */
+  size_t batch_events;      /* that one of them takes at once */
+  int64_t batch_bytes;      /* of their keys and values; one event always fits */
   int64_t queued_max_bytes; /* prefetched */
   int64_t session_timeout_ms;
   ls_rpc_channel *orders; /* the order service */
@@ -40,8 +44,8 @@ typedef struct order_event_consumer_options {
   int64_t pending_delay_ms; /* until a pending order's first retry */
   const delivery_counters *counters;
   ls_metrics *metrics;
-  /* Told when deliveries have changed, and when there are new pending orders. On the consumer's
-   * thread; must not block. */
+  /* Told when deliveries have changed, on any applier's thread, and when there are new pending
+   * orders. Must not block. */
   void (*changed)(void *arg);
   void (*pending)(void *arg);
   void *arg;

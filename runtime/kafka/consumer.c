@@ -11,8 +11,11 @@
 
 #define SESSION_TIMEOUT_MS 10000
 #define MAX_POLL_INTERVAL_MS 300000
-#define QUEUED_MIN_MESSAGES 10000
-#define QUEUED_MAX_BYTES INT64_C(67108864)
+/* Both bounds are of all partitions together, whatever their names say: their queues are forwarded
+ * to one. A broker thread that has reached one looks again only a second later, so each must hold
+ * what is consumed in a second. */
+#define QUEUED_MIN_MESSAGES 150000
+#define QUEUED_MAX_BYTES INT64_C(33554432)
 #define FETCH_MAX_BYTES INT64_C(16777216)
 #define PARTITION_FETCH_MAX_BYTES INT64_C(1048576)
 

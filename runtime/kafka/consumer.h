@@ -36,13 +36,13 @@ typedef struct ls_kafka_consumer_options {
   const char *group_id;
   const char *const *topics; /* those that do not exist yet are taken up when they do */
   size_t topic_count;
-  const char *group_instance_id;     /* static membership; NULL: none */
-  int64_t session_timeout_ms;        /* 0: 10,000 */
-  int64_t max_poll_interval_ms;      /* leaves the group when not polled for so long; 0: 300,000 */
-  int64_t queued_min_messages;       /* prefetched per partition; 0: 10,000 */
-  int64_t queued_max_bytes;          /* prefetched in all, in KiB steps; 0: 64 MiB */
-  int64_t fetch_max_bytes;           /* of one answer of a broker; 0: 16 MiB */
-  int64_t partition_fetch_max_bytes; /* of one partition in it; 0: 1 MiB */
+  const char *group_instance_id; /* static membership; NULL: none */
+  int64_t session_timeout_ms;    /* 0: 10,000 */
+  int64_t max_poll_interval_ms;  /* leaves the group when not polled for so long; 0: 300,000 */
+  int64_t queued_min_messages;   /* prefetched, at least while there is room in bytes; 0: 150,000 */
+  int64_t queued_max_bytes;      /* keys and values prefetched, in KiB steps; 0: 32 MiB */
+  int64_t fetch_max_bytes;       /* of one answer of a broker; 0: 16 MiB */
+  int64_t partition_fetch_max_bytes;    /* of one partition in it; 0: 1 MiB */
   ls_kafka_rebalance_callback callback; /* may be NULL */
   void *arg;
 } ls_kafka_consumer_options;
