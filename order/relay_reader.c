@@ -215,8 +215,10 @@ static relay_event *make_event(const ls_pg_result *rows, size_t row, const ls_pg
       .snapshot_bytes = bytes,
   };
   memcpy(event->snapshot, snapshot, bytes);
-  snprintf(event->trace_parent, sizeof event->trace_parent, "%s",
-           ls_pg_get_text(rows, row, 6, NULL));
+  size_t length;
+  const char *trace_parent = ls_pg_get_text(rows, row, 6, &length);
+  if (length < sizeof event->trace_parent)
+    memcpy(event->trace_parent, trace_parent, length + 1);
   return event;
 }
 

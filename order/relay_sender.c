@@ -138,16 +138,6 @@ static bool write_value(relay_sender *sender, relay_event *event, char *event_id
   return true;
 }
 
-static size_t header_bytes(const rd_kafka_headers_t *headers) {
-  size_t total = 0;
-  const char *name;
-  const void *value;
-  size_t bytes;
-  for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &bytes) == 0; i++)
-    total += strlen(name) + bytes;
-  return total;
-}
-
 bool relay_sender_send(relay_sender *sender, relay_event *event, ls_error *error) {
   char key[LS_TEXT_DECIMAL_BYTES];
   size_t key_bytes = ls_text_decimal(key, (uint64_t)event->order_id);
@@ -166,19 +156,20 @@ bool relay_sender_send(relay_sender *sender, relay_event *event, ls_error *error
       .trace_parent = event->trace_parent[0] != '\0' ? event->trace_parent : NULL,
       .time_us = event->occur_time_us,
   };
+  size_t header_bytes = 0;
   ls_kafka_record record = {
       .topic = topic_of(sender->options, event),
       .key = key,
       .key_bytes = key_bytes,
       .value = sender->value.data,
       .value_bytes = sender->value.length,
-      .headers = ls_cloud_event_headers(&attributes),
+      .headers = ls_cloud_event_headers(&attributes, &header_bytes),
       .timestamp_ms = event->occur_time_us / 1000,
       .opaque = event,
   };
   if (record.headers == NULL)
     return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
-  event->record_bytes = record.key_bytes + record.value_bytes + header_bytes(record.headers);
+  event->record_bytes = record.key_bytes + record.value_bytes + header_bytes;
   if (ls_kafka_produce(sender->producer, &record, error))
     return true;
   rd_kafka_headers_destroy(record.headers);

@@ -5,24 +5,35 @@
 
 #include "runtime/base/clock.h"
 
-static bool add(rd_kafka_headers_t *headers, const char *name, const char *value) {
-  return !value || rd_kafka_header_add(headers, name, -1, value, (ssize_t)strlen(value)) ==
-                       RD_KAFKA_RESP_ERR_NO_ERROR;
+/* `bytes` grows by those of the header. */
+static bool add(rd_kafka_headers_t *headers, const char *name, const char *value, size_t *bytes) {
+  if (!value)
+    return true;
+  size_t name_bytes = strlen(name), value_bytes = strlen(value);
+  *bytes += name_bytes + value_bytes;
+  return rd_kafka_header_add(headers, name, (ssize_t)name_bytes, value, (ssize_t)value_bytes) ==
+         RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
-rd_kafka_headers_t *ls_cloud_event_headers(const ls_cloud_event *event) {
+rd_kafka_headers_t *ls_cloud_event_headers(const ls_cloud_event *event, size_t *bytes) {
   char time[LS_RFC3339_BYTES];
   bool has_time = event->time_us != 0 && ls_clock_format_rfc3339(event->time_us, 6, time);
+  const char *content_type = event->content_type ? event->content_type : LS_CLOUD_EVENT_PROTOBUF;
+  size_t total = 0;
   rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
   if (!headers)
     return NULL;
-  if (add(headers, "ce_specversion", "1.0") && add(headers, "ce_id", event->id) &&
-      add(headers, "ce_source", event->source) && add(headers, "ce_type", event->type) &&
-      add(headers, "ce_subject", event->subject) &&
-      add(headers, "ce_time", has_time ? time : NULL) &&
-      add(headers, "content-type",
-          event->content_type ? event->content_type : LS_CLOUD_EVENT_PROTOBUF) &&
-      add(headers, "traceparent", event->trace_parent))
+  bool complete = add(headers, "ce_specversion", "1.0", &total) &&
+                  add(headers, "ce_id", event->id, &total) &&
+                  add(headers, "ce_source", event->source, &total) &&
+                  add(headers, "ce_type", event->type, &total) &&
+                  add(headers, "ce_subject", event->subject, &total) &&
+                  add(headers, "ce_time", has_time ? time : NULL, &total) &&
+                  add(headers, "content-type", content_type, &total) &&
+                  add(headers, "traceparent", event->trace_parent, &total);
+  if (bytes)
+    *bytes = total;
+  if (complete)
     return headers;
   rd_kafka_headers_destroy(headers);
   return NULL;

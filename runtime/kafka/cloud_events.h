@@ -20,8 +20,9 @@ typedef struct ls_cloud_event {
 } ls_cloud_event;
 
 /* The headers for an event, with ce_specversion 1.0; content_type NULL is LS_CLOUD_EVENT_PROTOBUF.
- * Copies. The caller destroys them or gives them to ls_kafka_produce. NULL when out of memory. */
-rd_kafka_headers_t *ls_cloud_event_headers(const ls_cloud_event *event);
+ * Copies. The caller destroys them or gives them to ls_kafka_produce. `bytes`: of all names and
+ * values; may be NULL. NULL when out of memory. */
+rd_kafka_headers_t *ls_cloud_event_headers(const ls_cloud_event *event, size_t *bytes);
 
 /* Reads a message's headers; what is missing or malformed is absent. The texts live as long as the
  * message. True if it says it is a CloudEvent of version 1. */

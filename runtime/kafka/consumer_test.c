@@ -148,7 +148,7 @@ static void produce_with(mock_cluster *mock, size_t count, const ls_cloud_event 
                               .key_bytes = (size_t)key_bytes,
                               .value = event ? "value" : NULL,
                               .value_bytes = event ? 5 : 0,
-                              .headers = event ? ls_cloud_event_headers(event) : NULL,
+                              .headers = event ? ls_cloud_event_headers(event, NULL) : NULL,
                               .timestamp_ms = INT64_C(1709210096123)};
     if (!ls_kafka_produce(producer, &record, &error))
       fail_msg("%s", error.message);
