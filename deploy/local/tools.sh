@@ -53,6 +53,15 @@ npm                       check buf_or_command npm
 golang-go                 check go_tools_or_go
 libfaketime               check faketime_library"
 
+# What tests/bench/run measures lockstep beside.
+# shellcheck disable=SC2034
+BENCH_PARTS="
+libgrpc++-dev             library grpc++
+protobuf-compiler-grpc    command grpc_cpp_plugin
+nghttp2-client            command h2load
+default-jdk-headless      command javac
+maven                     command mvn"
+
 kafka_or_maven() {
   kafka_installed || command -v mvn >/dev/null
 }
@@ -99,6 +108,23 @@ venv_make() {
 
 venv_install() {
   venv_ready || with_lock "$LOCKSTEP_CACHE/lock" venv_make
+}
+
+# The benchmark's packages go into the same environment.
+plots_ready() {
+  [[ -f $(venv_home)/plots-complete ]]
+}
+
+plots_make() {
+  plots_ready && return 0
+  note "installing the benchmark's Python packages"
+  "$(venv_home)/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: \
+    --requirement "$LOCKSTEP_ROOT/tests/bench/requirements.txt" >&2 &&
+    touch "$(venv_home)/plots-complete"
+}
+
+plots_install() {
+  plots_ready || with_lock "$LOCKSTEP_CACHE/lock" plots_make
 }
 
 buf_home() {
@@ -232,8 +258,8 @@ missing_packages() {
   done <<<"$1"
 }
 
-# missing_downloads BROKER TESTS: what else is missing, one word a line: Kafka unless BROKER is embedded,
-# and the tests' tools if TESTS is yes.
+# missing_downloads BROKER TESTS BENCH: what else is missing, one word a line: Kafka unless BROKER is embedded,
+# the tests' tools if TESTS is yes, and the benchmark's (for which the tests' are needed) if BENCH is yes.
 missing_downloads() {
   [[ $1 == embedded ]] || kafka_installed || printf 'kafka\n'
   if [[ $2 == yes ]]; then
@@ -242,6 +268,7 @@ missing_downloads() {
     grpcurl_ready || printf 'grpcurl\n'
     toxiproxy_ready || printf 'toxiproxy\n'
   fi
+  [[ $3 == no ]] || plots_ready || printf 'plots\n'
 }
 
 # The default cluster that Debian makes with the first PostgreSQL server is nothing that lockstep needs; if
