@@ -37,6 +37,7 @@ struct ls_kafka_consumer {
   size_t pending_count;
   bool is_closing;        /* nothing is polled any more: rebalances are handled where they come */
   bool has_commit_failed; /* one that was not waited for */
+  bool is_unanswered;     /* the last commit that was waited for */
   atomic_bool is_paused;
   bool has_error; /* one that came among messages, for the next poll */
   ls_error error;
@@ -230,8 +231,10 @@ void ls_kafka_consumer_destroy(ls_kafka_consumer *consumer) {
   if (consumer->messages)
     rd_kafka_queue_destroy(consumer->messages);
   if (consumer->client) {
-    log_code(rd_kafka_consumer_close(consumer->client), "kafka group could not be left");
-    rd_kafka_destroy(consumer->client);
+    if (!consumer->is_unanswered)
+      log_code(rd_kafka_consumer_close(consumer->client), "kafka group could not be left");
+    rd_kafka_destroy_flags(consumer->client,
+                           consumer->is_unanswered ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
   }
   free(consumer);
 }
@@ -323,6 +326,7 @@ bool ls_kafka_consumer_commit(ls_kafka_consumer *consumer,
       code = commit_outcome(event);
     else if (!code)
       code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    consumer->is_unanswered = !event && code == RD_KAFKA_RESP_ERR__TIMED_OUT;
     rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(answers);
   }

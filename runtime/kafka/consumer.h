@@ -53,8 +53,9 @@ ls_kafka_consumer *ls_kafka_consumer_new(const ls_kafka_options *options,
                                          const ls_kafka_consumer_options *consumer_options,
                                          ls_error *error);
 
-/* Revokes (with the callback) and leaves the group, so that others take over at once; frees.
- * Destroy polled messages before. NULL is fine. */
+/* Revokes (with the callback) and leaves the group, so that others take over at once; frees. Where
+ * the last commit that was waited for was not answered it does neither, as it would wait for long:
+ * the session's time-out tells the group. Destroy polled messages before. NULL is fine. */
 void ls_kafka_consumer_destroy(ls_kafka_consumer *consumer);
 
 /* Waits up to `timeout_ms` for a first message, then takes what else is there without waiting, up

@@ -88,6 +88,17 @@ def measure_row(bench: Bench, name: str) -> list[Figure]:
     return figures
 
 
+def write(bench: Bench, figures: list[Figure], seconds: int, options) -> None:
+    """The files that were asked for; after each row, so that an interrupt leaves what there is."""
+    result = {"machine": machine(), "time": time.strftime("%Y-%m-%d", time.gmtime()), "quick": bench.quick,
+              "pairs": bench.pairs, "seconds": seconds, "rows": [figure.as_json() for figure in figures],
+              "series": bench.series}
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.page:
+        report.write_page(result, options.page)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/bench/run")
     parser.add_argument("--quick", action="store_true")
@@ -120,15 +131,9 @@ def main() -> int:
                 found = measure_row(bench, name)
                 figures += found
                 print(report.table(found, heading=len(figures) == len(found)), flush=True)
-    result = {"machine": machine(), "time": time.strftime("%Y-%m-%d", time.gmtime()), "quick": options.quick,
-              "pairs": bench.pairs, "seconds": round(time.monotonic() - begin),
-              "rows": [figure.as_json() for figure in figures], "series": bench.series}
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    if options.page:
-        report.write_page(result, options.page)
+                write(bench, figures, round(time.monotonic() - begin), options)
     reached = sum(figure.reached for figure in figures)
-    print(f"{reached} of {len(figures)} goals reached in {result['seconds']} s")
+    print(f"{reached} of {len(figures)} goals reached in {time.monotonic() - begin:.0f} s")
     return 1 if any(figure.note.startswith("failed") for figure in figures) else 0
 
 
