@@ -96,7 +96,19 @@ def write(bench: Bench, figures: list[Figure], seconds: int, options) -> None:
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
     if options.page:
-        report.write_page(result, options.page)
+        report.write_page(_with_others(result, options) if options.only else result, options.page)
+
+
+def _with_others(result: dict, options) -> dict:
+    """The page's figures, but for the rows that were measured again."""
+    kept = options.page / "figures.json"
+    if not kept.exists():
+        return result
+    page = json.loads(kept.read_text())
+    fresh = {row["name"] for row in result["rows"]}
+    rows = {name: [row for row in (result if name in fresh else page)["rows"] if row["name"] == name] for name in ROWS}
+    return {**page, "rows": [row for name in ROWS for row in rows[name]], "series": {**page["series"], **result["series"]},
+            "again": sorted({*page.get("again", []), *fresh})}
 
 
 def main() -> int:

@@ -88,7 +88,7 @@ was done. Servers, clients and services share the machine. Ratios can be compare
 figures hardly.
 
 {time}: {cores} cores ({processor}), {memory_gib} GiB, Linux {kernel}. {pairs} pairs a row{quick}; {seconds} s in all.
-{reached} of {count} goals are reached.
+{reached} of {count} goals are reached.{again}
 
 | row | figure | ours | reference | unit | ratio | spread | goal | reached | CPU s, ours / reference | peak MiB, ours / reference |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -100,6 +100,11 @@ What the rows say:
 {plots}
 [The figures as JSON](figures.json)
 """
+
+
+def _again(result: dict) -> str:
+    rows = result.get("again")
+    return f" Measured again since, by themselves: {', '.join(rows)}." if rows else ""
 
 
 def write_page(result: dict, folder) -> None:
@@ -122,6 +127,6 @@ def write_page(result: dict, folder) -> None:
     page = _PAGE.format(rows="\n".join(rows), notes="\n".join(notes), plots="\n".join(plots), time=result["time"],
                         pairs=result["pairs"], quick=", less work than in full" if result["quick"] else "",
                         seconds=result["seconds"], reached=sum(figure.reached for figure in figures),
-                        count=len(figures), **machine)
+                        count=len(figures), again=_again(result), **machine)
     (folder / "README.md").write_text(page)
-    (folder / "figures.json").write_text(json.dumps({**result, "series": None}, indent=1) + "\n")
+    (folder / "figures.json").write_text(json.dumps(result, indent=1) + "\n")
