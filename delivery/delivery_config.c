@@ -553,7 +553,7 @@ const ls_option delivery_options[] = {
      .env = "CONSUMER_BATCH",
      .type = LS_OPTION_INT,
      AT(consumer_batch),
-     .default_text = "1000",
+     .default_text = "3000",
      .min = 1,
      .max = 10000,
      .group = "Events",

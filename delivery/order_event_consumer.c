@@ -466,6 +466,8 @@ static void step(order_event_consumer *consumer) {
   }
   if (consumer->polled_count == 0)
     poll_kafka(consumer, consumer->capacity, POLL_MS);
+  else if (consumer->polled_count < consumer->capacity) /* what the last batch had no room for */
+    poll_kafka(consumer, consumer->capacity - consumer->polled_count, 0);
   if (consumer->kafka == NULL)
     return;
   if (consumer->polled_count > 0)

@@ -69,7 +69,7 @@ def machine() -> dict:
                       if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory / 2**30),
-            "kernel": platform.release()}
+            "kernel": platform.release().split("-")[0]}
 
 
 def measure_row(bench: Bench, name: str) -> list[Figure]:
