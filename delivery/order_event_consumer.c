@@ -265,6 +265,9 @@ static void drop_kafka(order_event_consumer *consumer) {
   pthread_mutex_unlock(&consumer->mutex);
   if (kafka == NULL)
     return;
+  /* Even if nothing has changed: a commit that was not waited for may be on its way, and a group
+   * that does not answer is not waited for again. */
+  consumer->offsets_changed = consumer->offsets->cnt > 0;
   commit(consumer, kafka, COMMIT_TIMEOUT_MS);
   ls_kafka_messages_destroy(consumer->polled, consumer->polled_count);
   while (consumer->offsets->cnt > 0) /* a new consumer begins where the group is */
