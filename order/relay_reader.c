@@ -298,6 +298,20 @@ static bool give_to_core(relay_core *core, const ls_pg_result *snapshot, const l
   return observed;
 }
 
+/* What fills the gaps: asked for only where there are some. */
+static void ask_for_gaps(ls_pg_params *params, const relay_gap *gaps, size_t count, size_t limit) {
+  ls_pg_params_reset(params);
+  ls_pg_params_array_begin(params, LS_PG_INT8);
+  for (size_t i = 0; i < count; i++)
+    ls_pg_params_int8(params, gaps[i].first);
+  ls_pg_params_array_end(params);
+  ls_pg_params_array_begin(params, LS_PG_INT8);
+  for (size_t i = 0; i < count; i++)
+    ls_pg_params_int8(params, gaps[i].last);
+  ls_pg_params_array_end(params);
+  ls_pg_params_int8(params, (int64_t)limit);
+}
+
 bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, size_t *bytes,
                        bool *more, ls_error *error) {
   int64_t after;
@@ -313,16 +327,8 @@ bool relay_reader_read(relay_reader *reader, relay_core *core, size_t limit, siz
   ls_pg_params_reset(reader->fresh);
   ls_pg_params_int8(reader->fresh, after);
   ls_pg_params_int8(reader->fresh, (int64_t)limit);
-  ls_pg_params_reset(reader->filled);
-  ls_pg_params_array_begin(reader->filled, LS_PG_INT8);
-  for (size_t i = 0; i < gap_count; i++)
-    ls_pg_params_int8(reader->filled, gaps[i].first);
-  ls_pg_params_array_end(reader->filled);
-  ls_pg_params_array_begin(reader->filled, LS_PG_INT8);
-  for (size_t i = 0; i < gap_count; i++)
-    ls_pg_params_int8(reader->filled, gaps[i].last);
-  ls_pg_params_array_end(reader->filled);
-  ls_pg_params_int8(reader->filled, (int64_t)limit);
+  if (gap_count > 0)
+    ask_for_gaps(reader->filled, gaps, gap_count, limit);
 
   enum { SNAPSHOT = 2, MODES, FRESH, FILLED, ITEMS };
   size_t item_count = gap_count > 0 ? ITEMS : FILLED;
