@@ -12,13 +12,12 @@
 #include "runtime/base/log.h"
 #include "runtime/base/metrics.h"
 #include "runtime/base/metrics_http.h"
+#include "runtime/rpc/endpoint.h"
 #include "runtime/rpc/health.h"
-#include "runtime/rpc/reflection.h"
-#include "runtime/rpc/rpc_metrics.h"
-#include "runtime/rpc/server.h"
 
 enum {
   OPERATIONS_QUEUE = 64,         /* calls of operators that may wait */
+  OPERATIONS_CALLS = 64,         /* in flight at once, where they have their own server */
   DEAD_LETTER_TIMEOUT_MS = 10000 /* until Kafka must have acknowledged a replay */
 };
 
@@ -43,12 +42,9 @@ struct delivery_application {
   dead_letter_producer *replayer;
   delivery_service service;
   delivery_operations operations;
-  ls_rpc_metrics *rpc_metrics;
   ls_rpc_health *health;
-  ls_rpc_reflection *reflection;
-  ls_rpc_server *server;
-  int port;
-  bool is_server_running;
+  ls_rpc_endpoint *server;
+  ls_rpc_endpoint *operations_server; /* NULL: the other one has the operators' calls, too */
   atomic_bool is_stopping;
 };
 
@@ -228,16 +224,14 @@ static bool make_consumer(delivery_application *application, ls_error *error) {
 
 static bool make_server(delivery_application *application, ls_error *error) {
   const delivery_config *config = application->config;
-  application->rpc_metrics = ls_rpc_metrics_new(application->metrics, error);
-  application->health = application->rpc_metrics == NULL ? NULL : ls_rpc_health_new(error);
-  application->reflection = application->health == NULL ? NULL : ls_rpc_reflection_new(error);
-  if (application->reflection == NULL)
+  bool has_operations_server = config->operations_address[0] != '\0';
+  application->health = ls_rpc_health_new(error);
+  if (application->health == NULL)
     return false;
   ls_rpc_server_options options = {.threads = (unsigned)config->rpc_threads,
                                    .max_calls = (unsigned)config->max_calls,
-                                   .tls = delivery_config_tls(config),
-                                   .observer = ls_rpc_metrics_observe,
-                                   .observer_arg = application->rpc_metrics};
+                                   .max_connection_age_ms = config->max_connection_age_ms,
+                                   .tls = delivery_config_tls(config)};
   application->service = (delivery_service){.writer = application->writer,
                                             .reader = application->reader,
                                             .wait = application->wait,
@@ -251,15 +245,23 @@ static bool make_server(delivery_application *application, ls_error *error) {
                                                   .resync_topic = config->domain_topic};
   set_health(application, false);
   ls_rpc_health_set(application->health, "liveness", true);
-  application->server = ls_rpc_server_new(&options, error);
-  return application->server != NULL &&
-         delivery_service_register(&application->service, application->server, error) &&
-         delivery_operations_register(&application->operations, application->server, error) &&
-         ls_rpc_health_register(application->health, application->server, error) &&
-         ls_rpc_reflection_register(application->reflection, application->server, error) &&
-         ls_rpc_metrics_add_server(application->rpc_metrics, application->server, error) &&
-         ls_rpc_server_listen(application->server, config->listen_address, &application->port,
-                              error);
+  application->server =
+      ls_rpc_endpoint_new(&options, application->health, application->metrics, error);
+  ls_rpc_endpoint *operations = application->server;
+  if (operations != NULL && has_operations_server) {
+    options.threads = 1;
+    options.max_calls = OPERATIONS_CALLS;
+    operations = application->operations_server =
+        ls_rpc_endpoint_new(&options, application->health, application->metrics, error);
+  }
+  return operations != NULL &&
+         delivery_service_register(&application->service,
+                                   ls_rpc_endpoint_server(application->server), error) &&
+         delivery_operations_register(&application->operations, ls_rpc_endpoint_server(operations),
+                                      error) &&
+         ls_rpc_endpoint_listen(application->server, config->listen_address, error) &&
+         (!has_operations_server ||
+          ls_rpc_endpoint_listen(operations, config->operations_address, error));
 }
 
 static bool start_parts(delivery_application *application, ls_error *error) {
@@ -273,8 +275,9 @@ static bool start_parts(delivery_application *application, ls_error *error) {
       !delivery_reconciler_start(application->reconciler, error) ||
       !order_event_consumer_start(application->consumer, error))
     return false;
-  application->is_server_running = ls_rpc_server_start(application->server, error);
-  return application->is_server_running;
+  return ls_rpc_endpoint_start(application->server, error) &&
+         (application->operations_server == NULL ||
+          ls_rpc_endpoint_start(application->operations_server, error));
 }
 
 delivery_application *delivery_application_start(const delivery_config *config, ls_error *error) {
@@ -305,7 +308,11 @@ failed:
 }
 
 int delivery_application_port(const delivery_application *application) {
-  return application->port;
+  return ls_rpc_endpoint_port(application->server);
+}
+
+int delivery_application_operations_port(const delivery_application *application) {
+  return ls_rpc_endpoint_port(application->operations_server);
 }
 
 int delivery_application_metrics_port(const delivery_application *application) {
@@ -313,6 +320,11 @@ int delivery_application_metrics_port(const delivery_application *application) {
 }
 
 /* --- Stopping --- */
+
+static int64_t left_ms(int64_t deadline_ms) {
+  int64_t left = deadline_ms - ls_clock_monotonic_ms();
+  return left > 0 ? left : 0;
+}
 
 static void stop_parts(delivery_application *application, bool *is_clean) {
   int64_t deadline_ms = ls_clock_monotonic_ms() + application->config->shutdown_grace_ms;
@@ -328,10 +340,9 @@ static void stop_parts(delivery_application *application, bool *is_clean) {
     delivery_reconciler_stop(application->reconciler);
   if (application->retrier != NULL)
     pending_retrier_stop(application->retrier);
-  if (application->is_server_running) {
-    int64_t left_ms = deadline_ms - ls_clock_monotonic_ms();
-    *is_clean = ls_rpc_server_shutdown(application->server, left_ms > 0 ? left_ms : 0);
-  }
+  *is_clean = ls_rpc_endpoint_shutdown(application->server, left_ms(deadline_ms));
+  *is_clean =
+      ls_rpc_endpoint_shutdown(application->operations_server, left_ms(deadline_ms)) && *is_clean;
   if (application->writer != NULL)
     delivery_writer_stop(application->writer);
   if (application->operations_reader != NULL)
@@ -350,10 +361,9 @@ bool delivery_application_stop(delivery_application *application) {
   atomic_store(&application->is_stopping, true);
   stop_parts(application, &is_clean);
   ls_metrics_http_stop(application->metrics_http);
-  ls_rpc_server_destroy(application->server);
-  ls_rpc_reflection_destroy(application->reflection);
+  ls_rpc_endpoint_destroy(application->operations_server);
+  ls_rpc_endpoint_destroy(application->server);
   ls_rpc_health_destroy(application->health);
-  ls_rpc_metrics_destroy(application->rpc_metrics);
   order_event_consumer_destroy(application->consumer);
   pending_retrier_destroy(application->retrier);
   delivery_reconciler_destroy(application->reconciler);

@@ -24,6 +24,7 @@ bool delivery_application_stop(delivery_application *application);
 
 /* The ports that were bound; 0: none. */
 int delivery_application_port(const delivery_application *application);
+int delivery_application_operations_port(const delivery_application *application);
 int delivery_application_metrics_port(const delivery_application *application);
 
 #endif

@@ -14,6 +14,7 @@
 /* Filled by ls_config_parse; strings are never NULL. */
 typedef struct delivery_config {
   const char *listen_address;
+  const char *operations_address;
   const char *metrics_address;
   bool tls;
   const char *tls_certificate_file;
@@ -23,6 +24,7 @@ typedef struct delivery_config {
   int64_t rpc_threads;
   int64_t max_calls;
   int64_t max_watch_streams;
+  int64_t max_connection_age_ms; /* 0: none */
   int64_t shutdown_grace_ms;
 
   const char *pg_host;
@@ -30,6 +32,7 @@ typedef struct delivery_config {
   const char *pg_user;
   const char *pg_database;
   const char *pg_password;
+  const char *pg_password_file; /* the path that it was read from */
   const char *pg_ssl_mode;
   const char *pg_ssl_root_certificate;
   int64_t pg_statement_timeout_ms;
@@ -69,6 +72,7 @@ typedef struct delivery_config {
   const char *kafka_sasl_mechanism;
   const char *kafka_sasl_username;
   const char *kafka_sasl_password;
+  const char *kafka_sasl_password_file; /* likewise */
   const char *kafka_tls_ca_file;
   const char *kafka_tls_certificate_file;
   const char *kafka_tls_key_file;
@@ -81,6 +85,8 @@ typedef struct delivery_config {
   const char *dead_letter_topic;
   int64_t topic_partitions;
   int64_t topic_replication;
+  int64_t topic_retention_ms;
+  int64_t topic_min_insync_replicas;
   const char *kafka_group_id;
   const char *kafka_group_instance_id;
   int64_t kafka_session_timeout_ms;
@@ -92,6 +98,7 @@ typedef struct delivery_config {
   int log_level;
   int log_format;
 
+  int64_t action_timeout_ms;
   const char *probe_address; /* --probe: the server to ask; "" without it */
 } delivery_config;
 
@@ -100,6 +107,9 @@ enum { DELIVERY_ACTION_MIGRATE = 1, DELIVERY_ACTION_CREATE_TOPICS = 2 };
 extern const ls_option delivery_options[];
 extern const size_t delivery_option_count;
 extern const ls_program delivery_program;
+
+/* What no single option can say: LS_INVALID_ARGUMENT for settings that contradict each other. */
+bool delivery_config_check(const delivery_config *config, ls_error *error);
 
 /* How to reach PostgreSQL. `conninfo` holds what was configured, for as long as the options are
  * used; the rest is libpq's environment and defaults. False: out of memory. */

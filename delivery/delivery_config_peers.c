@@ -1,8 +1,24 @@
 /* How to reach what the delivery service talks to, as it is configured. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "delivery/delivery_config.h"
 #include "runtime/base/text.h"
+
+bool delivery_config_check(const delivery_config *config, ls_error *error) {
+  if (config->topic_replication > 0 &&
+      config->topic_min_insync_replicas > config->topic_replication)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                        "--topic-min-insync-replicas or TOPIC_MIN_INSYNC_REPLICAS is %" PRId64
+                        ": must not be above --topic-replication or TOPIC_REPLICATION, which is "
+                        "%" PRId64,
+                        config->topic_min_insync_replicas, config->topic_replication);
+  return true;
+}
+
+static const char *set_or_null(const char *text) {
+  return text[0] == '\0' ? NULL : text;
+}
 
 /* Appends name='value' as libpq reads it, unless the value is empty. */
 static void add_parameter(ls_buffer *conninfo, const char *name, const char *value) {
@@ -31,17 +47,14 @@ bool delivery_config_database(const delivery_config *config, char **conninfo,
   ls_buffer_clear(&text);
   *options = (ls_pg_options){
       .conninfo = *conninfo,
-      .password = config->pg_password[0] != '\0' ? config->pg_password : NULL,
+      .password = set_or_null(config->pg_password),
+      .password_file = set_or_null(config->pg_password_file),
       .application_name = delivery_program.name,
       .connect_timeout_ms = 3000,
       .statement_timeout_ms = config->pg_statement_timeout_ms,
       .idle_in_transaction_timeout_ms = 5000,
   };
   return *conninfo != NULL;
-}
-
-static const char *set_or_null(const char *text) {
-  return text[0] == '\0' ? NULL : text;
 }
 
 ls_kafka_options delivery_config_kafka(const delivery_config *config) {
@@ -52,6 +65,7 @@ ls_kafka_options delivery_config_kafka(const delivery_config *config) {
       .sasl_mechanism = set_or_null(config->kafka_sasl_mechanism),
       .sasl_username = set_or_null(config->kafka_sasl_username),
       .sasl_password = set_or_null(config->kafka_sasl_password),
+      .sasl_password_file = set_or_null(config->kafka_sasl_password_file),
       .tls_ca_file = set_or_null(config->kafka_tls_ca_file),
       .tls_certificate_file = set_or_null(config->kafka_tls_certificate_file),
       .tls_key_file = set_or_null(config->kafka_tls_key_file),

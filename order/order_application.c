@@ -16,13 +16,13 @@
 #include "runtime/base/log.h"
 #include "runtime/base/metrics.h"
 #include "runtime/base/metrics_http.h"
+#include "runtime/rpc/endpoint.h"
 #include "runtime/rpc/health.h"
-#include "runtime/rpc/reflection.h"
-#include "runtime/rpc/rpc_metrics.h"
-#include "runtime/rpc/server.h"
 
-/* The relay may take so long at least to write its last checkpoint. */
-enum { RELAY_GRACE_MS = 1000 };
+enum {
+  RELAY_GRACE_MS = 1000, /* the relay may take so long at least to write its last checkpoint */
+  OPERATIONS_CALLS = 64  /* in flight at once, where the operators' calls have their own server */
+};
 
 struct order_application {
   const order_config *config;
@@ -38,13 +38,10 @@ struct order_application {
   order_upkeep *upkeep;
   order_service service;
   order_operations operations;
-  ls_rpc_metrics *rpc_metrics;
   ls_rpc_health *health;
-  ls_rpc_reflection *reflection;
-  ls_rpc_server *server;
-  int port;
+  ls_rpc_endpoint *server;
+  ls_rpc_endpoint *operations_server; /* NULL: the other one has the operators' calls, too */
   bool is_relay_running;
-  bool is_server_running;
   atomic_bool is_stopping;
 };
 
@@ -224,31 +221,37 @@ static bool make_parts(order_application *application, ls_error *error) {
 
 static bool make_server(order_application *application, ls_error *error) {
   const order_config *config = application->config;
-  application->rpc_metrics = ls_rpc_metrics_new(application->metrics, error);
-  application->health = application->rpc_metrics == NULL ? NULL : ls_rpc_health_new(error);
-  application->reflection = application->health == NULL ? NULL : ls_rpc_reflection_new(error);
-  if (application->reflection == NULL)
+  bool has_operations_server = config->operations_address[0] != '\0';
+  application->health = ls_rpc_health_new(error);
+  if (application->health == NULL)
     return false;
   ls_rpc_server_options options = {.threads = (unsigned)config->rpc_threads,
                                    .max_calls = (unsigned)config->max_calls,
-                                   .tls = order_config_tls(config),
-                                   .observer = ls_rpc_metrics_observe,
-                                   .observer_arg = application->rpc_metrics};
+                                   .max_connection_age_ms = config->max_connection_age_ms,
+                                   .tls = order_config_tls(config)};
   application->service = (order_service){
       .writer = application->writer, .reader = application->reader, .follow = application->follow};
   application->operations =
       (order_operations){.reader = application->reader, .relay = application->relay};
   set_health(application, false);
   ls_rpc_health_set(application->health, "liveness", true);
-  application->server = ls_rpc_server_new(&options, error);
-  return application->server != NULL &&
-         order_service_register(&application->service, application->server, error) &&
-         order_operations_register(&application->operations, application->server, error) &&
-         ls_rpc_health_register(application->health, application->server, error) &&
-         ls_rpc_reflection_register(application->reflection, application->server, error) &&
-         ls_rpc_metrics_add_server(application->rpc_metrics, application->server, error) &&
-         ls_rpc_server_listen(application->server, config->listen_address, &application->port,
-                              error);
+  application->server =
+      ls_rpc_endpoint_new(&options, application->health, application->metrics, error);
+  ls_rpc_endpoint *operations = application->server;
+  if (operations != NULL && has_operations_server) {
+    options.threads = 1;
+    options.max_calls = OPERATIONS_CALLS;
+    operations = application->operations_server =
+        ls_rpc_endpoint_new(&options, application->health, application->metrics, error);
+  }
+  return operations != NULL &&
+         order_service_register(&application->service, ls_rpc_endpoint_server(application->server),
+                                error) &&
+         order_operations_register(&application->operations, ls_rpc_endpoint_server(operations),
+                                   error) &&
+         ls_rpc_endpoint_listen(application->server, config->listen_address, error) &&
+         (!has_operations_server ||
+          ls_rpc_endpoint_listen(operations, config->operations_address, error));
 }
 
 static bool start_parts(order_application *application, ls_error *error) {
@@ -261,8 +264,9 @@ static bool start_parts(order_application *application, ls_error *error) {
   application->is_relay_running = outbox_relay_start(application->relay, error);
   if (!application->is_relay_running)
     return false;
-  application->is_server_running = ls_rpc_server_start(application->server, error);
-  return application->is_server_running;
+  return ls_rpc_endpoint_start(application->server, error) &&
+         (application->operations_server == NULL ||
+          ls_rpc_endpoint_start(application->operations_server, error));
 }
 
 order_application *order_application_start(const order_config *config, ls_error *error) {
@@ -290,7 +294,11 @@ failed:
 }
 
 int order_application_port(const order_application *application) {
-  return application->port;
+  return ls_rpc_endpoint_port(application->server);
+}
+
+int order_application_operations_port(const order_application *application) {
+  return ls_rpc_endpoint_port(application->operations_server);
 }
 
 int order_application_metrics_port(const order_application *application) {
@@ -299,29 +307,34 @@ int order_application_metrics_port(const order_application *application) {
 
 /* --- Stopping --- */
 
-/* Also what has been started of an application that could not be. The server goes before those who
+static int64_t left_ms(int64_t deadline_ms) {
+  int64_t left = deadline_ms - ls_clock_monotonic_ms();
+  return left > 0 ? left : 0;
+}
+
+/* Also what has been started of an application that could not be. The servers go before those who
  * answer its calls, and these before what they tell of commits. */
 bool order_application_stop(order_application *application) {
   if (application == NULL)
     return true;
-  bool is_clean = true;
   int64_t deadline_ms = ls_clock_monotonic_ms() + application->config->shutdown_grace_ms;
   application->is_stopping = true;
   if (application->health != NULL)
     ls_rpc_health_shutdown(application->health);
   if (application->follow != NULL)
     order_follow_stop(application->follow);
-  if (application->is_server_running)
-    is_clean = ls_rpc_server_shutdown(application->server, application->config->shutdown_grace_ms);
+  bool is_clean = ls_rpc_endpoint_shutdown(application->server, left_ms(deadline_ms));
+  is_clean =
+      ls_rpc_endpoint_shutdown(application->operations_server, left_ms(deadline_ms)) && is_clean;
   LS_FAULT_POINT("order.drains");
   if (application->writer != NULL)
     order_writer_stop(application->writer);
   if (application->reader != NULL)
     order_reader_stop(application->reader);
   if (application->is_relay_running) {
-    int64_t left_ms = deadline_ms - ls_clock_monotonic_ms();
+    int64_t grace_ms = left_ms(deadline_ms);
     is_clean = outbox_relay_stop(application->relay,
-                                 left_ms > RELAY_GRACE_MS ? left_ms : RELAY_GRACE_MS) &&
+                                 grace_ms > RELAY_GRACE_MS ? grace_ms : RELAY_GRACE_MS) &&
                is_clean;
   }
   if (application->upkeep != NULL)
@@ -329,10 +342,9 @@ bool order_application_stop(order_application *application) {
   ls_metrics_http_stop(application->metrics_http);
   if (application->relay != NULL)
     ls_metrics_remove_callbacks(application->metrics, application->relay);
-  ls_rpc_server_destroy(application->server);
-  ls_rpc_reflection_destroy(application->reflection);
+  ls_rpc_endpoint_destroy(application->operations_server);
+  ls_rpc_endpoint_destroy(application->server);
   ls_rpc_health_destroy(application->health);
-  ls_rpc_metrics_destroy(application->rpc_metrics);
   order_follow_destroy(application->follow);
   order_writer_destroy(application->writer);
   order_reader_destroy(application->reader);

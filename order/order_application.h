@@ -22,6 +22,7 @@ bool order_application_stop(order_application *application);
 
 /* The ports that were bound; 0: none. */
 int order_application_port(const order_application *application);
+int order_application_operations_port(const order_application *application);
 int order_application_metrics_port(const order_application *application);
 
 #endif

@@ -1,6 +1,7 @@
 /* The order service's configuration. */
 #include "order/order_config.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,17 @@ const ls_option order_options[] = {
      .action = ORDER_ACTION_CREATE_TOPICS,
      .group = "Actions",
      .help = "Create the topics that do not exist, then exit"},
+    {.flag = "action-timeout",
+     .env = "ACTION_TIMEOUT",
+     .type = LS_OPTION_DURATION_MS,
+     AT(action_timeout_ms),
+     .default_text = "60s",
+     .min = 0,
+     .max = 3600000,
+     .group = "Actions",
+     .help =
+         "How long --migrate and --create-topics keep trying while the database or Kafka cannot "
+         "be reached"},
     {.flag = "probe",
      .type = LS_OPTION_STRING,
      AT(probe_address),
@@ -46,6 +58,14 @@ const ls_option order_options[] = {
      .default_text = "0.0.0.0:50051",
      .group = "Server",
      .help = "Address of the gRPC server; port 0 is any free one"},
+    {.flag = "operations-address",
+     .env = "OPERATIONS_ADDRESS",
+     .type = LS_OPTION_STRING,
+     AT(operations_address),
+     .group = "Server",
+     .help =
+         "Address of a gRPC server of its own for the operators' calls, which the other one then "
+         "does not answer; empty: both are one"},
     {.flag = "metrics-address",
      .env = "METRICS_ADDRESS",
      .type = LS_OPTION_STRING,
@@ -110,6 +130,16 @@ const ls_option order_options[] = {
      .max = 1000000,
      .group = "Server",
      .help = "Streams of WatchOrders; one more is answered RESOURCE_EXHAUSTED"},
+    {.flag = "max-connection-age",
+     .env = "MAX_CONNECTION_AGE",
+     .type = LS_OPTION_DURATION_MS,
+     AT(max_connection_age_ms),
+     .default_text = "0",
+     .min = 0,
+     .max = 86400000,
+     .group = "Server",
+     .help = "Clients are asked to connect anew after so long, which leads them to new replicas; "
+             "calls in hand go on; 0: never"},
     {.flag = "shutdown-grace",
      .env = "SHUTDOWN_GRACE",
      .type = LS_OPTION_DURATION_MS,
@@ -150,8 +180,9 @@ const ls_option order_options[] = {
      .type = LS_OPTION_STRING,
      .secret = true,
      AT(pg_password),
+     .path_offset = offsetof(order_config, pg_password_file),
      .group = "PostgreSQL",
-     .help = "Password; PGPASSFILE works too"},
+     .help = "Password; a file is read for each new session. PGPASSFILE works too"},
     {.flag = "pg-ssl-mode",
      .env = "PGSSLMODE",
      .type = LS_OPTION_STRING,
@@ -294,8 +325,9 @@ const ls_option order_options[] = {
      .type = LS_OPTION_STRING,
      .secret = true,
      AT(kafka_sasl_password),
+     .path_offset = offsetof(order_config, kafka_sasl_password_file),
      .group = "Kafka",
-     .help = "SASL password"},
+     .help = "SASL password; a file that changes is taken up without a restart"},
     {.flag = "kafka-tls-ca-file",
      .env = "KAFKA_TLS_CA_FILE",
      .type = LS_OPTION_FILE,
@@ -367,6 +399,25 @@ const ls_option order_options[] = {
      .max = 100,
      .group = "Events",
      .help = "Replicas of those; 0: the cluster's default"},
+    {.flag = "topic-retention",
+     .env = "TOPIC_RETENTION",
+     .type = LS_OPTION_DURATION_MS,
+     AT(topic_retention_ms),
+     .default_text = "0",
+     .min = 0,
+     .max = 31536000000,
+     .group = "Events",
+     .help = "How long those topics keep records (retention.ms); 0: the cluster's default"},
+    {.flag = "topic-min-insync-replicas",
+     .env = "TOPIC_MIN_INSYNC_REPLICAS",
+     .type = LS_OPTION_INT,
+     AT(topic_min_insync_replicas),
+     .default_text = "0",
+     .min = 0,
+     .max = 100,
+     .group = "Events",
+     .help = "Replicas that must have a record before it is acknowledged (min.insync.replicas), no "
+             "more than there are; 0: the cluster's default"},
     {.flag = "max-event-bytes",
      .env = "MAX_EVENT_BYTES",
      .type = LS_OPTION_SIZE_BYTES,
@@ -415,6 +466,21 @@ const ls_option order_options[] = {
 
 const size_t order_option_count = sizeof order_options / sizeof order_options[0];
 
+bool order_config_check(const order_config *config, ls_error *error) {
+  if (config->topic_replication > 0 &&
+      config->topic_min_insync_replicas > config->topic_replication)
+    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                        "--topic-min-insync-replicas or TOPIC_MIN_INSYNC_REPLICAS is %" PRId64
+                        ": must not be above --topic-replication or TOPIC_REPLICATION, which is "
+                        "%" PRId64,
+                        config->topic_min_insync_replicas, config->topic_replication);
+  return true;
+}
+
+static const char *set_or_null(const char *text) {
+  return text[0] == '\0' ? NULL : text;
+}
+
 /* Appends name='value' as libpq reads it, unless the value is empty. */
 static void add_parameter(ls_buffer *conninfo, const char *name, const char *value) {
   if (value[0] == '\0')
@@ -441,17 +507,14 @@ bool order_config_database(const order_config *config, char **conninfo, ls_pg_op
   ls_buffer_clear(&text);
   *options = (ls_pg_options){
       .conninfo = *conninfo,
-      .password = config->pg_password[0] != '\0' ? config->pg_password : NULL,
+      .password = set_or_null(config->pg_password),
+      .password_file = set_or_null(config->pg_password_file),
       .application_name = order_program.name,
       .connect_timeout_ms = 3000,
       .statement_timeout_ms = config->pg_statement_timeout_ms,
       .idle_in_transaction_timeout_ms = 5000,
   };
   return *conninfo != NULL;
-}
-
-static const char *set_or_null(const char *text) {
-  return text[0] == '\0' ? NULL : text;
 }
 
 ls_kafka_options order_config_kafka(const order_config *config) {
@@ -462,6 +525,7 @@ ls_kafka_options order_config_kafka(const order_config *config) {
       .sasl_mechanism = set_or_null(config->kafka_sasl_mechanism),
       .sasl_username = set_or_null(config->kafka_sasl_username),
       .sasl_password = set_or_null(config->kafka_sasl_password),
+      .sasl_password_file = set_or_null(config->kafka_sasl_password_file),
       .tls_ca_file = set_or_null(config->kafka_tls_ca_file),
       .tls_certificate_file = set_or_null(config->kafka_tls_certificate_file),
       .tls_key_file = set_or_null(config->kafka_tls_key_file),

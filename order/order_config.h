@@ -14,6 +14,7 @@
 /* Filled by ls_config_parse; strings are never NULL. */
 typedef struct order_config {
   const char *listen_address;
+  const char *operations_address;
   const char *metrics_address;
   bool tls;
   const char *tls_certificate_file;
@@ -23,6 +24,7 @@ typedef struct order_config {
   int64_t rpc_threads;
   int64_t max_calls;
   int64_t max_watch_streams;
+  int64_t max_connection_age_ms; /* 0: none */
   int64_t shutdown_grace_ms;
 
   const char *pg_host;
@@ -30,6 +32,7 @@ typedef struct order_config {
   const char *pg_user;
   const char *pg_database;
   const char *pg_password;
+  const char *pg_password_file; /* the path that it was read from */
   const char *pg_ssl_mode;
   const char *pg_ssl_root_certificate;
   int64_t pg_statement_timeout_ms;
@@ -50,6 +53,7 @@ typedef struct order_config {
   const char *kafka_sasl_mechanism;
   const char *kafka_sasl_username;
   const char *kafka_sasl_password;
+  const char *kafka_sasl_password_file; /* likewise */
   const char *kafka_tls_ca_file;
   const char *kafka_tls_certificate_file;
   const char *kafka_tls_key_file;
@@ -61,6 +65,8 @@ typedef struct order_config {
   const char *cancel_topic;
   int64_t topic_partitions;
   int64_t topic_replication;
+  int64_t topic_retention_ms;
+  int64_t topic_min_insync_replicas;
   int64_t max_event_bytes;
   int64_t max_events_in_flight;
   int64_t relay_poll_interval_ms;
@@ -68,6 +74,7 @@ typedef struct order_config {
   int log_level;
   int log_format;
 
+  int64_t action_timeout_ms;
   const char *probe_address; /* --probe: the server to ask; "" without it */
 } order_config;
 
@@ -76,6 +83,9 @@ enum { ORDER_ACTION_MIGRATE = 1, ORDER_ACTION_CREATE_TOPICS = 2 };
 extern const ls_option order_options[];
 extern const size_t order_option_count;
 extern const ls_program order_program;
+
+/* What no single option can say: LS_INVALID_ARGUMENT for settings that contradict each other. */
+bool order_config_check(const order_config *config, ls_error *error);
 
 /* How to reach PostgreSQL. `conninfo` holds what was configured, for as long as the options are
  * used; the rest is libpq's environment and defaults. False: out of memory. */

@@ -49,11 +49,32 @@ static bool is_text(const ls_option *option) {
   return option->type == LS_OPTION_STRING || option->type == LS_OPTION_FILE;
 }
 
+/* Where the path of a secret's file is kept; NULL: nowhere. */
+static const char **path_member(const ls_option *option, void *config) {
+  return option->path_offset > 0 ? (const char **)((char *)config + option->path_offset) : NULL;
+}
+
+static bool keep_path(config_parse *parse, const ls_option *option, const char *origin,
+                      const char *path) {
+  const char **member = path_member(option, parse->config);
+  if (!member)
+    return true;
+  char *copy = strdup(path);
+  if (!copy)
+    return ls_error_set(parse->error, LS_RESOURCE_EXHAUSTED, false, NULL, "%s: out of memory",
+                        origin);
+  free((void *)(uintptr_t)*member);
+  *member = copy;
+  return true;
+}
+
 static bool apply_defaults(config_parse *parse) {
   for (size_t i = 0; i < parse->option_count; i++) {
     const ls_option *option = &parse->options[i];
     if (is_text(option))
       *(const char **)config_member(option, parse->config) = NULL;
+    if (option->path_offset > 0)
+      *path_member(option, parse->config) = NULL;
   }
   for (size_t i = 0; i < parse->option_count; i++) {
     const ls_option *option = &parse->options[i];
@@ -61,55 +82,60 @@ static bool apply_defaults(config_parse *parse) {
       continue;
     char origin[NAME_BYTES];
     snprintf(origin, sizeof origin, "default of %s", option->flag ? option->flag : option->env);
-    if (!config_set(option, origin, default_of(option), parse->config, parse->error))
+    if (!config_set(option, origin, default_of(option), parse->config, parse->error) ||
+        !keep_path(parse, option, origin, ""))
       return false;
   }
   return true;
 }
 
-/* Reads a secret from a file: its content without the newline that editors and `echo` put at the
- * end. */
-static bool set_from_file(config_parse *parse, const ls_option *option, const char *origin,
-                          const char *path) {
-  bool done = false;
-  char *content = NULL;
+char *ls_config_read_secret(const char *path, ls_error *error) {
+  char *content = malloc(SECRET_BYTES + 1);
   FILE *file = fopen(path, "re");
-  if (!file) {
-    ls_error_set(parse->error, LS_INVALID_ARGUMENT, false, NULL,
-                 "%.120s=%.200s: must be a file that can be read: %s", origin, path,
-                 strerror(errno));
-    goto cleanup;
-  }
-  content = malloc(SECRET_BYTES + 1);
   if (!content) {
-    ls_error_set(parse->error, LS_RESOURCE_EXHAUSTED, false, NULL, "%s: out of memory", origin);
-    goto cleanup;
+    ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "%.200s: out of memory", path);
+    goto failed;
   }
-  size_t length = fread(content, 1, SECRET_BYTES + 1, file);
-  if (ferror(file)) {
-    ls_error_set(parse->error, LS_INVALID_ARGUMENT, false, NULL,
-                 "%.120s=%.200s: must be a file that can be read: %s", origin, path,
-                 strerror(errno));
-    goto cleanup;
+  size_t length = file ? fread(content, 1, SECRET_BYTES + 1, file) : 0;
+  if (!file || ferror(file)) {
+    ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                 "%.200s: must be a file that can be read: %s", path, strerrordesc_np(errno));
+    goto failed;
   }
   if (length > SECRET_BYTES || ls_text_has_nul(content, length)) {
-    ls_error_set(parse->error, LS_INVALID_ARGUMENT, false, NULL,
-                 "%.120s=%.200s: must be a text file of at most 64KiB", origin, path);
-    goto cleanup;
+    ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                 "%.200s: must be a text file of at most 64KiB", path);
+    goto failed;
   }
+  /* The newline that editors and `echo` put at the end. */
   if (length > 0 && content[length - 1] == '\n')
     length--;
   if (length > 0 && content[length - 1] == '\r')
     length--;
   content[length] = '\0';
-  done = config_set(option, origin, content, parse->config, parse->error);
+  (void)fclose(file); /* only read */
+  return content;
 
-cleanup:
+failed:
   if (content)
     explicit_bzero(content, SECRET_BYTES + 1);
   free(content);
   if (file)
-    (void)fclose(file); /* only read */
+    (void)fclose(file);
+  return NULL;
+}
+
+static bool set_from_file(config_parse *parse, const ls_option *option, const char *origin,
+                          const char *path) {
+  ls_error reason = {0};
+  char *content = ls_config_read_secret(path, &reason);
+  if (!content)
+    return ls_error_set(parse->error, reason.code, false, NULL, "%.120s=%s", origin,
+                        reason.message);
+  bool done = config_set(option, origin, content, parse->config, parse->error) &&
+              keep_path(parse, option, origin, path);
+  explicit_bzero(content, strlen(content));
+  free(content);
   return done;
 }
 
@@ -297,6 +323,11 @@ void ls_config_clear(const ls_option *options, size_t option_count, void *config
       explicit_bzero(*member, strlen(*member));
     free(*member);
     *member = NULL;
+    const char **path = path_member(&options[i], config);
+    if (path) {
+      free((void *)(uintptr_t)*path);
+      *path = NULL;
+    }
   }
 }
 

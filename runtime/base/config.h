@@ -49,10 +49,12 @@ typedef struct ls_option {
   int64_t min, max;           /* of INT, DURATION_MS, SIZE_BYTES; both 0: 0 and above, INT any */
   const char *const *choices; /* of ENUM, NULL-terminated */
   bool secret;                /* STRING only: never printed, never on the command line */
-  bool required;     /* STRING, FILE: must not be empty, unless the program runs an action */
-  int action;        /* of ACTION: what *action becomes; above 0 */
-  const char *group; /* heading; options of a group stand together */
-  const char *help;  /* a sentence without full stop; plain text */
+  size_t path_offset; /* of a secret: a const char * that is never NULL, for the path of the file
+                         it was read from, "" without; 0: not kept */
+  bool required;      /* STRING, FILE: must not be empty, unless the program runs an action */
+  int action;         /* of ACTION: what *action becomes; above 0 */
+  const char *group;  /* heading; options of a group stand together */
+  const char *help;   /* a sentence without full stop; plain text */
 } ls_option;
 
 typedef struct ls_program {
@@ -74,6 +76,11 @@ enum {
  * thread, before others start. */
 bool ls_config_parse(const ls_option *options, size_t option_count, const ls_program *program,
                      int argc, char *const *argv, void *config, int *action, ls_error *error);
+
+/* Reads a secret's file as the parser does, for those that change while the program runs: the
+ * content without the newline at its end, which the caller overwrites and frees. NULL:
+ * LS_INVALID_ARGUMENT with the path and the rule; LS_RESOURCE_EXHAUSTED. Any thread. */
+char *ls_config_read_secret(const char *path, ls_error *error);
 
 /* Frees the strings of a parsed configuration and sets them to NULL. */
 void ls_config_clear(const ls_option *options, size_t option_count, void *config);

@@ -20,6 +20,7 @@
 typedef struct test_config {
   const char *topic;
   const char *password;
+  const char *password_file;
   const char *certificate;
   bool tls;
   int64_t port;
@@ -47,6 +48,7 @@ static const ls_option options[] = {
      .env = "LOCKSTEP_TEST_PASSWORD",
      .type = LS_OPTION_STRING,
      .offset = offsetof(test_config, password),
+     .path_offset = offsetof(test_config, password_file),
      .secret = true,
      .group = "Kafka",
      .help = "Password of the user"},
@@ -225,6 +227,7 @@ static void secrets_come_from_files_and_environment(void **state) {
   setenv("LOCKSTEP_TEST_PASSWORD_FILE", secret_path, 1);
   test_config config = parse_well(ARGUMENTS(NULL));
   assert_string_equal(config.password, "s3cret");
+  assert_string_equal(config.password_file, secret_path);
   ls_config_clear(options, OPTIONS, &config);
 
   write_secret("two\nlines\r\n", 11);
@@ -232,10 +235,31 @@ static void secrets_come_from_files_and_environment(void **state) {
   setenv("LOCKSTEP_TEST_PASSWORD", "other", 1);
   config = parse_well(ARGUMENTS("--password-file", secret_path));
   assert_string_equal(config.password, "two\nlines");
+  assert_string_equal(config.password_file, secret_path);
   ls_config_clear(options, OPTIONS, &config);
+  assert_null(config.password_file);
   config = parse_well(ARGUMENTS(NULL));
   assert_string_equal(config.password, "other");
+  assert_string_equal(config.password_file, "");
   ls_config_clear(options, OPTIONS, &config);
+}
+
+static void secrets_are_read_again(void **state) {
+  (void)state;
+  ls_error error = {0};
+  static const char *const contents[] = {"one\n", "", "two"};
+  static const char *const expected[] = {"one", "", "two"};
+  for (size_t i = 0; i < sizeof contents / sizeof contents[0]; i++) {
+    write_secret(contents[i], strlen(contents[i]));
+    char *secret = ls_config_read_secret(secret_path, &error);
+    assert_non_null(secret);
+    assert_string_equal(secret, expected[i]);
+    free(secret);
+  }
+  assert_null(ls_config_read_secret("/nowhere/x", &error));
+  assert_int_equal(error.code, LS_INVALID_ARGUMENT);
+  assert_string_equal(error.message, "/nowhere/x: must be a file that can be read: No such file or "
+                                     "directory");
 }
 
 static void actions(void **state) {
@@ -468,6 +492,7 @@ int main(void) {
       TEST(ways_to_write_flags),
       TEST(empty_variables),
       TEST(secrets_come_from_files_and_environment),
+      TEST(secrets_are_read_again),
       TEST(actions),
       TEST(what_is_refused),
       TEST(secret_given_twice_or_not_text),

@@ -1,18 +1,39 @@
 /* Creating topics, and waiting until they are there. */
 #include "runtime/kafka/admin.h"
 
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
+#include "runtime/base/retry.h"
 
 #define QUESTION_MS 2000 /* how long one question for a topic may take */
 #define PAUSE_MS 50      /* between questions: a new topic needs a moment to get a leader */
+#define MAX_PAUSE_MS 1000
+
+/* Topics being created. */
+typedef struct creation {
+  rd_kafka_t *client;
+  const ls_kafka_topic_spec *specs;
+  rd_kafka_NewTopic_t **topics;
+  size_t count;
+  int64_t reach_until_ms; /* for the cluster to be there */
+  int64_t deadline_ms;    /* for the request; later once the cluster was reached */
+  int timeout_ms;
+  bool has_reached;
+  bool has_told;  /* that it waits */
+  ls_error heard; /* what the client last said of its brokers: more than a question that fails */
+} creation;
 
 static int time_left_ms(int64_t deadline_ms) {
   int64_t left = deadline_ms - ls_clock_monotonic_ms();
+  if (left > INT_MAX)
+    return INT_MAX;
   return left > 0 ? (int)left : 0;
 }
 
@@ -20,6 +41,29 @@ static void pause_ms(int64_t duration_ms) {
   struct timespec duration = {.tv_sec = duration_ms / 1000,
                               .tv_nsec = (duration_ms % 1000) * 1000000};
   nanosleep(&duration, NULL);
+}
+
+void ls_kafka_topic_settings_set(ls_kafka_topic_settings *settings, int64_t retention_ms,
+                                 int64_t min_insync_replicas) {
+  const struct {
+    const char *name;
+    int64_t value;
+  } wanted[] = {{"retention.ms", retention_ms}, {"min.insync.replicas", min_insync_replicas}};
+  settings->count = 0;
+  for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+    if (wanted[i].value <= 0)
+      continue;
+    char *text = settings->texts[settings->count];
+    (void)snprintf(text, sizeof settings->texts[0], "%" PRId64, wanted[i].value);
+    settings->config[settings->count++] = (ls_kafka_topic_config){wanted[i].name, text};
+  }
+}
+
+static void on_error(rd_kafka_t *client, int code, const char *reason, void *opaque) {
+  creation *self = opaque;
+  (void)client;
+  if (self->heard.code != LS_UNAUTHENTICATED)
+    ls_kafka_error_set(&self->heard, (rd_kafka_resp_err_t)code, reason);
 }
 
 static rd_kafka_NewTopic_t *new_topic(const ls_kafka_topic_spec *spec, ls_error *error) {
@@ -184,80 +228,119 @@ static bool await_topic(rd_kafka_t *client, const ls_kafka_topic_spec *spec, int
   return true;
 }
 
-/* Asks the controller, again while it is not there and there is time. */
-static bool request_until(rd_kafka_t *client, rd_kafka_NewTopic_t **topics, size_t count,
-                          int64_t deadline_ms, ls_error *error) {
-  ls_error last = {0};
-  for (;;) {
-    int left_ms = time_left_ms(deadline_ms);
-    if (left_ms == 0)
-      return ls_error_set(error, LS_DEADLINE_EXCEEDED, true, last.source,
-                          "topics could not be created in time: %s", last.message);
-    bool supported = true;
-    int question_ms = left_ms < QUESTION_MS ? left_ms : QUESTION_MS;
-    switch (find_controller(client, question_ms, &last)) {
-    case CONTROLLER_PRESENT:
-      if (request_creation(client, topics, count, time_left_ms(deadline_ms) + 1, &supported,
-                           &last) &&
-          supported)
-        return true;
-      break;
-    case CONTROLLER_ABSENT:
-      supported = false;
-      break;
-    case CONTROLLER_UNKNOWN:
-      break;
+/* What waiting may mend. A cluster that is starting has fewer brokers at first, and takes that for
+ * the caller's mistake. */
+static bool may_pass(const creation *self, const ls_error *error) {
+  if (strcmp(error->source, rd_kafka_err2name(RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR)) == 0)
+    return time_left_ms(self->reach_until_ms) > 0;
+  return error->code == LS_OK || error->retriable;
+}
+
+/* Asks the controller once. `error` stays LS_OK where it created all that was missing. False: there
+ * is nobody to ask for it. */
+static bool request_once(creation *self, ls_error *error) {
+  bool supported = true;
+  int left_ms = time_left_ms(self->deadline_ms);
+  switch (find_controller(self->client, left_ms < QUESTION_MS ? left_ms : QUESTION_MS, error)) {
+  case CONTROLLER_PRESENT:
+    if (!self->has_reached) {
+      int64_t deadline_ms = ls_clock_monotonic_ms() + self->timeout_ms;
+      self->has_reached = true;
+      if (deadline_ms > self->deadline_ms)
+        self->deadline_ms = deadline_ms;
     }
-    if (!supported) {
+    left_ms = time_left_ms(self->deadline_ms) + 1;
+    (void)request_creation(self->client, self->topics, self->count,
+                           left_ms < self->timeout_ms ? left_ms : self->timeout_ms, &supported,
+                           error);
+    break;
+  case CONTROLLER_ABSENT:
+    supported = false;
+    break;
+  case CONTROLLER_UNKNOWN:
+    break;
+  }
+  (void)rd_kafka_poll(self->client, 0); /* for on_error */
+  return supported;
+}
+
+/* Asks the controller, again while it is not there and there is time. */
+static bool request_until(creation *self, ls_error *error) {
+  ls_backoff backoff;
+  ls_backoff_init(&backoff, PAUSE_MS, MAX_PAUSE_MS);
+  for (;;) {
+    ls_error last = {0};
+    if (!request_once(self, &last)) {
       LS_INFO("kafka topics are created by asking for them: the cluster takes no requests to");
       return true;
     }
-    if (last.code != LS_OK && !last.retriable) {
+    if (last.code == LS_OK)
+      return true;
+    const ls_error *said = self->has_reached || self->heard.code == LS_OK ? &last : &self->heard;
+    bool is_refused = self->heard.code == LS_UNAUTHENTICATED;
+    if (is_refused || !may_pass(self, &last)) {
       if (error)
-        *error = last;
+        *error = is_refused ? self->heard : last;
       return false;
     }
-    pause_ms(PAUSE_MS);
+    int left_ms = time_left_ms(self->deadline_ms);
+    if (left_ms == 0)
+      return ls_error_set(error, LS_DEADLINE_EXCEEDED, true, said->source,
+                          "topics could not be created in time: %s", said->message);
+    if (!self->has_told)
+      LS_WARN("waiting for what is not there yet", LS_STR("what", "Kafka"),
+              LS_INT("timeout_ms", left_ms), LS_ERR(said));
+    self->has_told = true;
+    int64_t wait_ms = ls_backoff_next(&backoff);
+    pause_ms(wait_ms < left_ms ? wait_ms : left_ms);
   }
 }
 
-static bool create_topics(rd_kafka_t *client, const ls_kafka_topic_spec *specs,
-                          rd_kafka_NewTopic_t **topics, size_t count, int timeout_ms,
-                          ls_error *error) {
-  int64_t deadline_ms = ls_clock_monotonic_ms() + timeout_ms;
-  if (!request_until(client, topics, count, deadline_ms, error))
+static bool create_topics(creation *self, ls_error *error) {
+  if (!request_until(self, error))
     return false;
-  for (size_t i = 0; i < count; i++) {
-    if (!await_topic(client, &specs[i], deadline_ms, error))
+  int64_t deadline_ms = ls_clock_monotonic_ms() + self->timeout_ms;
+  for (size_t i = 0; i < self->count; i++) {
+    if (!await_topic(self->client, &self->specs[i], deadline_ms, error))
       return false;
   }
   return true;
 }
 
 bool ls_kafka_create_topics(const ls_kafka_options *options, const ls_kafka_topic_spec *specs,
-                            size_t count, int timeout_ms, ls_error *error) {
+                            size_t count, int64_t reach_ms, int timeout_ms, ls_error *error) {
   bool done = false;
   size_t made = 0;
-  rd_kafka_t *client = NULL;
+  int64_t now_ms = ls_clock_monotonic_ms();
+  int64_t deadline_ms = now_ms + (reach_ms > QUESTION_MS ? reach_ms : QUESTION_MS);
+  creation self = {.specs = specs,
+                   .count = count,
+                   .reach_until_ms = now_ms + reach_ms,
+                   .deadline_ms = deadline_ms,
+                   .timeout_ms = timeout_ms};
   if (count == 0)
     return true;
-  rd_kafka_NewTopic_t **topics = calloc(count, sizeof(void *));
-  if (!topics)
+  self.topics = calloc(count, sizeof(void *));
+  if (!self.topics)
     return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory for topics");
   for (; made < count; made++) {
-    topics[made] = new_topic(&specs[made], error);
-    if (!topics[made])
+    self.topics[made] = new_topic(&specs[made], error);
+    if (!self.topics[made])
       goto cleanup;
   }
   rd_kafka_conf_t *conf = ls_kafka_conf_new(options, error);
-  client = conf ? ls_kafka_client_new(RD_KAFKA_PRODUCER, conf, error) : NULL;
-  if (client)
-    done = create_topics(client, specs, topics, count, timeout_ms, error);
+  if (!conf)
+    goto cleanup;
+  rd_kafka_conf_set_error_cb(conf, on_error);
+  rd_kafka_conf_set_opaque(conf, &self);
+  self.client = ls_kafka_client_new(RD_KAFKA_PRODUCER, conf, error);
+  if (self.client)
+    done = create_topics(&self, error);
 
 cleanup:
-  if (client)
-    rd_kafka_destroy(client);
-  rd_kafka_NewTopic_destroy_array(topics, made);
-  free(topics);
+  if (self.client)
+    rd_kafka_destroy(self.client);
+  rd_kafka_NewTopic_destroy_array(self.topics, made);
+  free(self.topics);
   return done;
 }

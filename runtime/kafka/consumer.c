@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/kafka/password.h"
 
 #define SESSION_TIMEOUT_MS 10000
 #define MAX_POLL_INTERVAL_MS 300000
@@ -30,6 +31,7 @@ typedef struct rebalance {
 
 struct ls_kafka_consumer {
   rd_kafka_t *client;
+  ls_kafka_password password;
   rd_kafka_queue_t *messages;
   ls_kafka_rebalance_callback callback;
   void *arg;
@@ -169,8 +171,9 @@ ls_kafka_consumer *ls_kafka_consumer_new(const ls_kafka_options *options,
   }
   consumer->callback = consumer_options->callback;
   consumer->arg = consumer_options->arg;
-  rd_kafka_conf_t *conf = ls_kafka_conf_new(options, error);
-  if (!conf)
+  rd_kafka_conf_t *conf = NULL;
+  if (!ls_kafka_password_init(&consumer->password, options, error) ||
+      !(conf = ls_kafka_conf_new(options, error)))
     goto failed;
   if (!configure(conf, consumer_options, error)) {
     rd_kafka_conf_destroy(conf);
@@ -236,6 +239,7 @@ void ls_kafka_consumer_destroy(ls_kafka_consumer *consumer) {
     rd_kafka_destroy_flags(consumer->client,
                            consumer->is_unanswered ? RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE : 0);
   }
+  ls_kafka_password_clear(&consumer->password);
   free(consumer);
 }
 
@@ -282,6 +286,7 @@ bool ls_kafka_consumer_poll(ls_kafka_consumer *consumer, rd_kafka_message_t **me
   if (max == 0)
     return true;
   size_t polled = 0;
+  ls_kafka_password_look(&consumer->password, consumer->client);
   if (!consumer->has_error)
     polled = poll_messages(consumer, messages, max, timeout_ms);
   polled = take_errors(consumer, messages, polled);

@@ -382,6 +382,22 @@ static void test_cloud_event_round_trip(void **state) {
   leave(&self);
 }
 
+static void test_topic_settings(void **state) {
+  (void)state;
+  ls_kafka_topic_settings settings;
+  ls_kafka_topic_settings_set(&settings, 0, 0);
+  assert_int_equal(settings.count, 0);
+  ls_kafka_topic_settings_set(&settings, INT64_C(31536000000), 2);
+  assert_int_equal(settings.count, 2);
+  assert_string_equal(settings.config[0].name, "retention.ms");
+  assert_string_equal(settings.config[0].value, "31536000000");
+  assert_string_equal(settings.config[1].name, "min.insync.replicas");
+  assert_string_equal(settings.config[1].value, "2");
+  ls_kafka_topic_settings_set(&settings, 0, 1);
+  assert_int_equal(settings.count, 1);
+  assert_string_equal(settings.config[0].name, "min.insync.replicas");
+}
+
 static void test_create_topics(void **state) {
   mock_cluster *mock = *state;
   ls_error error = {0};
@@ -390,15 +406,15 @@ static void test_create_topics(void **state) {
       {.name = "t", .partitions = PARTITIONS},
       {.name = "new", .partitions = 2, .config = config, .config_count = 1}};
   for (int i = 0; i < 2; i++) {
-    if (!ls_kafka_create_topics(&mock->options, specs, 2, DEADLINE_MS, &error))
+    if (!ls_kafka_create_topics(&mock->options, specs, 2, 0, DEADLINE_MS, &error))
       fail_msg("%s", error.message);
   }
   const ls_kafka_topic_spec invalid[] = {{.name = ""}};
-  assert_false(ls_kafka_create_topics(&mock->options, invalid, 1, DEADLINE_MS, &error));
+  assert_false(ls_kafka_create_topics(&mock->options, invalid, 1, 0, DEADLINE_MS, &error));
   assert_int_equal(error.code, LS_INVALID_ARGUMENT);
 
   rd_kafka_mock_broker_set_down(mock->cluster, 1);
-  assert_false(ls_kafka_create_topics(&mock->options, specs, 2, 500, &error));
+  assert_false(ls_kafka_create_topics(&mock->options, specs, 2, 0, 500, &error));
   assert_true(error.code == LS_UNAVAILABLE || error.code == LS_DEADLINE_EXCEEDED);
   assert_true(error.retriable);
 }
@@ -418,6 +434,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test_setup_teardown(test_what_was_lost_while_paused_comes_back_resumed,
                                       make_cluster, destroy_cluster),
       cmocka_unit_test_setup_teardown(test_cloud_event_round_trip, make_cluster, destroy_cluster),
+      cmocka_unit_test(test_topic_settings),
       cmocka_unit_test_setup_teardown(test_create_topics, make_cluster, destroy_cluster),
   };
   enum { CASES = sizeof tests / sizeof tests[0] };

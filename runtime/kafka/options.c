@@ -1,12 +1,12 @@
 /* Configuration, logging and errors of librdkafka's clients. */
 #include "runtime/kafka/options.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/config.h"
 #include "runtime/base/log.h"
 #include "runtime/base/thread.h"
 
@@ -154,18 +154,12 @@ cleanup:
 }
 
 static bool set_password_from_file(rd_kafka_conf_t *conf, const char *path, ls_error *error) {
-  char password[1024];
-  FILE *file = fopen(path, "re");
-  if (!file)
-    return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
-                        "the Kafka password file %s cannot be read: %s", path,
-                        strerrordesc_np(errno));
-  size_t bytes = fread(password, 1, sizeof password - 1, file);
-  (void)fclose(file);
-  password[bytes] = '\0';
-  password[strcspn(password, "\r\n")] = '\0';
+  char *password = ls_config_read_secret(path, error);
+  if (!password)
+    return ls_error_prefix(error, "the Kafka password file");
   bool done = ls_kafka_conf_set(conf, "sasl.password", password, error);
-  explicit_bzero(password, sizeof password);
+  explicit_bzero(password, strlen(password));
+  free(password);
   return done;
 }
 
@@ -197,8 +191,7 @@ static bool set_options(rd_kafka_conf_t *conf, const ls_kafka_options *options, 
         !ls_kafka_conf_set(conf, settings[i].name, settings[i].value, error))
       return false;
   }
-  bool has_password = options->sasl_password && options->sasl_password[0];
-  if (!has_password && options->sasl_password_file && options->sasl_password_file[0] &&
+  if (options->sasl_password_file && options->sasl_password_file[0] &&
       !set_password_from_file(conf, options->sasl_password_file, error))
     return false;
   return !options->extra || set_extra(conf, options->extra, error);

@@ -13,10 +13,10 @@ typedef struct ls_kafka_options {
   const char *security_protocol; /* plaintext, ssl, sasl_plaintext, sasl_ssl */
   const char *sasl_mechanism;    /* PLAIN, SCRAM-SHA-256, … */
   const char *sasl_username;
-  const char *sasl_password; /* never in an error or log */
-  const char
-      *sasl_password_file; /* its content without the line's end; if sasl_password is not set */
-  const char *tls_ca_file; /* PEM; of the authorities that brokers are trusted by */
+  const char *sasl_password;      /* never in an error or log */
+  const char *sasl_password_file; /* its content without the line's end, which wins over
+                                     sasl_password; producers and consumers look at it again */
+  const char *tls_ca_file;        /* PEM; of the authorities that brokers are trusted by */
   const char *tls_certificate_file;
   const char *tls_key_file;
   const char *extra; /* "property=value,property=value" for librdkafka. They win over the defaults

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/kafka/password.h"
+
 #define LINGER_MS 1
 #define QUEUE_MESSAGES 100000
 #define QUEUE_BYTES INT64_C(67108864)
@@ -15,6 +17,7 @@ enum { TOPICS_KEPT = 8 };
 
 struct ls_kafka_producer {
   rd_kafka_t *client;
+  ls_kafka_password password;
   /* Of topics that were produced to. By its name alone librdkafka looks a topic up only when it
    * next happens to, up to a second after the first record. */
   rd_kafka_topic_t *topics[TOPICS_KEPT];
@@ -80,8 +83,9 @@ ls_kafka_producer *ls_kafka_producer_new(const ls_kafka_options *options,
   }
   producer->callback = callback;
   producer->arg = arg;
-  rd_kafka_conf_t *conf = ls_kafka_conf_new(options, error);
-  if (!conf)
+  rd_kafka_conf_t *conf = NULL;
+  if (!ls_kafka_password_init(&producer->password, options, error) ||
+      !(conf = ls_kafka_conf_new(options, error)))
     goto failed;
   if (!configure(conf, producer_options ? producer_options : &all_defaults, error)) {
     rd_kafka_conf_destroy(conf);
@@ -95,6 +99,7 @@ ls_kafka_producer *ls_kafka_producer_new(const ls_kafka_options *options,
   return producer;
 
 failed:
+  ls_kafka_password_clear(&producer->password);
   free(producer);
   return NULL;
 }
@@ -108,6 +113,7 @@ void ls_kafka_producer_destroy(ls_kafka_producer *producer) {
   for (size_t i = 0; i < producer->topic_count; i++)
     rd_kafka_topic_destroy(producer->topics[i]);
   rd_kafka_destroy(producer->client);
+  ls_kafka_password_clear(&producer->password);
   free(producer);
 }
 
@@ -151,6 +157,7 @@ bool ls_kafka_produce(ls_kafka_producer *producer, const ls_kafka_record *record
 }
 
 int ls_kafka_producer_poll(ls_kafka_producer *producer, int timeout_ms) {
+  ls_kafka_password_look(&producer->password, producer->client);
   return rd_kafka_poll(producer->client, timeout_ms);
 }
 

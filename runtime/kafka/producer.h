@@ -63,8 +63,8 @@ typedef struct ls_kafka_record {
  * message_max_bytes. LS_FAILED_PRECONDITION: fatal, see below. */
 bool ls_kafka_produce(ls_kafka_producer *producer, const ls_kafka_record *record, ls_error *error);
 
-/* Runs the callbacks that are due; waits up to `timeout_ms` for the first. How many events it
- * served. */
+/* Looks at the password's file now and then, and runs the callbacks that are due; waits up to
+ * `timeout_ms` for the first. How many events it served. */
 int ls_kafka_producer_poll(ls_kafka_producer *producer, int timeout_ms);
 
 /* Adds 1 to an eventfd whenever there is something to poll for where there was nothing: then poll

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/clock.h"
+#include "runtime/base/config.h"
 #include "runtime/base/log.h"
 #include "runtime/postgres/internal.h"
 
@@ -114,7 +116,7 @@ static bool listen_to(ls_pg_connection *connection, const char *channel, ls_erro
   return ls_pg_exec_sql(connection, sql, error);
 }
 
-static PGconn *open_session(const ls_pg_connection *connection) {
+static PGconn *open_session(const ls_pg_connection *connection, const char *password) {
   const ls_pg_options *options = &connection->options;
   int64_t dead_peer_s = at_least(options->dead_peer_timeout_ms / 1000, 1);
   connect_params params = {.count = 0};
@@ -130,25 +132,90 @@ static PGconn *open_session(const ls_pg_connection *connection) {
   if (connection->conninfo)
     add_text(&params, "dbname", connection->conninfo);
   add_text(&params, "client_encoding", "UTF8");
-  if (connection->password)
-    add_text(&params, "password", connection->password);
+  if (password)
+    add_text(&params, "password", password);
   add_text(&params, NULL, NULL);
   return PQconnectdbParams(params.names, params.values, 1);
 }
 
-static bool connect_session(ls_pg_connection *connection, ls_error *error) {
-  PGconn *session = open_session(connection);
-  if (!session)
-    return ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
-  connection->session = session;
-  if (PQstatus(session) != CONNECTION_OK) {
-    ls_pg_error_from_session(session, "08001", error);
-    if (PQconnectionNeedsPassword(session) && error) {
+static void forget(char *secret) {
+  if (secret)
+    explicit_bzero(secret, strlen(secret));
+  free(secret);
+}
+
+/* Opens a session with the password as it is now. False: `session` is NULL. */
+static bool open_with_password(const ls_pg_connection *connection, PGconn **session,
+                               ls_error *error) {
+  char *from_file = NULL;
+  *session = NULL;
+  if (connection->password_file) {
+    ls_error reason = {0};
+    from_file = ls_config_read_secret(connection->password_file, &reason);
+    if (!from_file) /* it may be about to be replaced */
+      return ls_error_set(error, LS_UNAVAILABLE, true, "08001", "the password's file %s",
+                          reason.message);
+  }
+  *session = open_session(connection, from_file ? from_file : connection->password);
+  forget(from_file);
+  return *session ||
+         ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
+}
+
+/* The last line that ends in an SQLSTATE, as the server's refusals do when nothing but that is
+ * asked for. */
+static bool find_sqlstate(const char *text, char sqlstate[6]) {
+  static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  bool is_found = false;
+  for (const char *line_end; (line_end = strchr(text, '\n')) != NULL; text = line_end + 1) {
+    if (line_end - text < 8 || strncmp(line_end - 8, ":  ", 3) != 0 ||
+        strspn(line_end - 5, alphabet) != 5)
+      continue;
+    memcpy(sqlstate, line_end - 5, 5);
+    sqlstate[5] = '\0';
+    is_found = true;
+  }
+  return is_found;
+}
+
+/* Why a session failed. libpq tells it in the server's words and language, without the SQLSTATE,
+ * unless it was told before that it should: so this asks again, and says in `error` what was said
+ * first. True: this time it went well. */
+static bool ask_for_reason(const ls_pg_connection *connection, int64_t took_ms, ls_error *error) {
+  char sqlstate[6];
+  ls_pg_error_from_session(connection->session, "08001", error);
+  if (PQconnectionNeedsPassword(connection->session)) {
+    if (error) {
       error->code = LS_UNAUTHENTICATED;
       error->retriable = false;
     }
-    goto failed;
+    return false;
   }
+  if (took_ms > connection->options.connect_timeout_ms / 2)
+    return false; /* nobody answers */
+  (void)PQsetErrorVerbosity(connection->session, PQERRORS_SQLSTATE);
+  PQreset(connection->session);
+  (void)PQsetErrorVerbosity(connection->session, PQERRORS_DEFAULT);
+  if (PQstatus(connection->session) == CONNECTION_OK)
+    return true;
+  if (error && find_sqlstate(PQerrorMessage(connection->session), sqlstate))
+    (void)snprintf(error->source, sizeof error->source, "%s", sqlstate);
+  return false;
+}
+
+bool ls_pg_is_refused(const ls_error *error) {
+  return strncmp(error->source, "28", 2) == 0 || strcmp(error->source, "3D000") == 0 ||
+         strcmp(error->source, "42501") == 0;
+}
+
+static bool connect_session(ls_pg_connection *connection, ls_error *error) {
+  int64_t begin_ms = ls_clock_monotonic_ms();
+  if (!open_with_password(connection, &connection->session, error))
+    return false;
+  PGconn *session = connection->session;
+  if (PQstatus(session) != CONNECTION_OK &&
+      !ask_for_reason(connection, ls_clock_monotonic_ms() - begin_ms, error))
+    goto failed;
   PQsetNoticeReceiver(session, log_notice, NULL);
   if (PQserverVersion(session) < SERVER_VERSION_MIN) {
     ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
@@ -180,7 +247,7 @@ static bool copy_text(char **copy, const char *text) {
 }
 
 static void fill_defaults(ls_pg_options *options) {
-  options->conninfo = options->password = options->application_name = NULL;
+  options->conninfo = options->password = options->password_file = options->application_name = NULL;
   if (options->connect_timeout_ms <= 0)
     options->connect_timeout_ms = CONNECT_TIMEOUT_MS;
   if (options->dead_peer_timeout_ms <= 0)
@@ -198,6 +265,7 @@ ls_pg_connection *ls_pg_connect(const ls_pg_options *options, ls_error *error) {
   ls_pg_connection *connection = calloc(1, sizeof *connection);
   if (!connection || !copy_text(&connection->conninfo, options->conninfo) ||
       !copy_text(&connection->password, options->password) ||
+      !copy_text(&connection->password_file, options->password_file) ||
       !copy_text(&connection->application_name, options->application_name)) {
     ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
     goto failed;
@@ -234,12 +302,9 @@ void ls_pg_connection_destroy(ls_pg_connection *connection) {
     free(connection->channels[i]);
   free(connection->channels);
   free(connection->application_name);
-  if (connection->password)
-    explicit_bzero(connection->password, strlen(connection->password));
-  free(connection->password);
-  if (connection->conninfo)
-    explicit_bzero(connection->conninfo, strlen(connection->conninfo));
-  free(connection->conninfo);
+  forget(connection->password);
+  free(connection->password_file);
+  forget(connection->conninfo);
   free(connection);
 }
 

@@ -6,9 +6,10 @@
  *
  * Errors carry the SQLSTATE as their source. LS_UNAVAILABLE (retriable): the connection is lost, or
  * the server could not do it just now (SQLSTATE classes 08 and 53, 40001, 40P01, 55P03,
- * 57P01-57P03, 25006). LS_ALREADY_EXISTS: unique violation. LS_DEADLINE_EXCEEDED: a server-side
- * timeout. LS_INTERNAL: everything else. When a connection is lost while a COMMIT is under way,
- * nobody knows whether it took place, and the source is 08007: the work must be safe to do again.
+ * 57P01-57P03, 25006), or there is none. LS_ALREADY_EXISTS: unique violation. LS_DEADLINE_EXCEEDED:
+ * a server-side timeout. LS_INTERNAL: everything else. When a connection is lost while a COMMIT is
+ * under way, nobody knows whether it took place, and the source is 08007: the work must be safe to
+ * do again.
  */
 #ifndef LOCKSTEP_RUNTIME_POSTGRES_CONNECTION_H
 #define LOCKSTEP_RUNTIME_POSTGRES_CONNECTION_H
@@ -25,10 +26,11 @@
 typedef struct ls_pg_connection ls_pg_connection;
 
 typedef struct ls_pg_options {
-  const char *conninfo;         /* a libpq connection string or URI; NULL: the PG* environment. What
-                                   it says wins over connect_timeout_ms and dead_peer_timeout_ms */
-  const char *password;         /* NULL: the connection string's, the environment's, the password
-                                   file's. Never in an error or log */
+  const char *conninfo;      /* a libpq connection string or URI; NULL: the PG* environment. What
+                                it says wins over connect_timeout_ms and dead_peer_timeout_ms */
+  const char *password;      /* NULL: the connection string's, the environment's, the password
+                                file's. Never in an error or log */
+  const char *password_file; /* read for each new session, and wins over `password`; NULL: none */
   const char *application_name; /* unless the connection string or PGAPPNAME say another */
   int64_t connect_timeout_ms;   /* for each host, to the second; 0: 5,000 */
   int64_t dead_peer_timeout_ms; /* TCP gives up on a peer silent for so long; 0: 15,000 */
@@ -44,6 +46,11 @@ typedef struct ls_pg_options {
  * with LS_UNAVAILABLE (retriable), LS_UNAUTHENTICATED (a password is missing), LS_INVALID_ARGUMENT
  * (not a connection string), LS_FAILED_PRECONDITION (server too old). */
 ls_pg_connection *ls_pg_connect(const ls_pg_options *options, ls_error *error);
+
+/* Whether connecting failed because the server does not let this user with this password into this
+ * database (SQLSTATE 28…, 3D000, 42501): it is retriable, as passwords rotate and databases are
+ * made, but somebody has to do so. */
+bool ls_pg_is_refused(const ls_error *error);
 
 /* Ends the session. NULL is fine. */
 void ls_pg_connection_destroy(ls_pg_connection *connection);

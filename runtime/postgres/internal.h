@@ -22,6 +22,7 @@ struct ls_pg_connection {
 
   char *conninfo; /* the options, copied; NULL: not given */
   char *password;
+  char *password_file;
   char *application_name;
   ls_pg_options options; /* its numbers, with the defaults filled in */
 

@@ -425,6 +425,8 @@ static void test_connect_failures(void **state) {
   assert_true(error.retriable);
   assert_null(strstr(error.message, "geheim"));
   assert_null(strchr(error.message, '\n'));
+  assert_string_equal(error.source, "08001");
+  assert_false(ls_pg_is_refused(&error));
 
   const char *const invalid[] = {"host=localhost password='geheim", "host=localhost geheim",
                                  "postgresql://user:gehe@im@localhost:5432/db",
@@ -436,6 +438,41 @@ static void test_connect_failures(void **state) {
     assert_null(strstr(error.message, "geh"));
     assert_null(strstr(error.message, "im@"));
   }
+}
+
+static void expect_refusal(const ls_pg_options *options, const char *sqlstate) {
+  ls_error error = {0};
+  assert_null(ls_pg_connect(options, &error));
+  assert_int_equal(error.code, LS_UNAVAILABLE);
+  assert_true(error.retriable);
+  assert_string_equal(error.source, sqlstate);
+  assert_true(ls_pg_is_refused(&error));
+  assert_non_null(strstr(error.message, "FATAL")); /* the server's words, too */
+  assert_null(strstr(error.message, "geheim"));
+}
+
+static void test_refusals_are_told_apart(void **state) {
+  (void)state;
+  expect_refusal(&(ls_pg_options){.conninfo = "dbname=no_such_database"}, "3D000");
+  expect_refusal(&(ls_pg_options){.password = "geheim"}, "28P01");
+}
+
+static void test_password_file(void **state) {
+  (void)state;
+  ls_error error = {0};
+  char path[] = "/tmp/lockstep_postgres_password_XXXXXX";
+  int descriptor = mkstemp(path);
+  assert_true(descriptor >= 0);
+  assert_int_equal(write(descriptor, "geheim\n", 7), 7);
+  close(descriptor);
+  const ls_pg_options options = {.password = "overridden", .password_file = path};
+  expect_refusal(&options, "28P01");
+  assert_int_equal(unlink(path), 0);
+  assert_null(ls_pg_connect(&options, &error));
+  assert_int_equal(error.code, LS_UNAVAILABLE);
+  assert_true(error.retriable);
+  assert_false(ls_pg_is_refused(&error));
+  assert_non_null(strstr(error.message, path));
 }
 
 int run_exec_tests(void) {
@@ -454,6 +491,8 @@ int run_exec_tests(void) {
       cmocka_unit_test_setup_teardown(test_rollback, connect_one, destroy_one),
       cmocka_unit_test_setup_teardown(test_listen, connect_one, destroy_one),
       cmocka_unit_test(test_connect_failures),
+      cmocka_unit_test(test_refusals_are_told_apart),
+      cmocka_unit_test(test_password_file),
   };
   return cmocka_run_group_tests_name("exec", tests, test_schema_setup, test_schema_teardown);
 }

@@ -2,6 +2,7 @@
 #include "runtime/rpc/server.h"
 
 #include <dirent.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,9 @@ static grpc_server *create_core(const ls_rpc_server_options *options) {
       {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000},
       {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000},
       {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
+      {GRPC_ARG_MAX_CONNECTION_AGE_MS, options->max_connection_age_ms > 0
+                                           ? bounded((size_t)options->max_connection_age_ms)
+                                           : INT_MAX},
   };
   enum { COUNT = sizeof settings / sizeof settings[0] };
   grpc_arg items[COUNT];

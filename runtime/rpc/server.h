@@ -33,6 +33,10 @@ typedef struct ls_rpc_server_options {
   size_t max_call_bytes;    /* of one call's arena; 0: 64 MiB */
   size_t send_buffer_bytes; /* queued in one streaming call; 0: 64 KiB */
   unsigned max_depth;       /* of nested messages; 0: 64 */
+  /* A connection older than this, give or take a tenth, takes no new calls: its client makes
+   * another one, and looks the name up for it. Calls in hand go on. 0: it may get as old as it
+   * likes. */
+  int64_t max_connection_age_ms;
   ls_rpc_tls tls;
   ls_rpc_call_observer observer; /* NULL: none */
   void *observer_arg;
