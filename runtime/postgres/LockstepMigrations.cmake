@@ -4,7 +4,8 @@
 #
 # makes `extern const ls_pg_migration order_migrations[]` and `extern const size_t
 # order_migrations_count` of DIRECTORY's files 0001_name.sql, 0002_…, and adds them to TARGET, which
-# includes "order_migrations.h". Made again when a file is added, removed or changed.
+# includes "order_migrations.h". Made again when a file is added, removed or changed. A file whose
+# first line is "-- compatible-with: 3" lets programs that know migrations up to 0003 go on beside it.
 set(LOCKSTEP_EMBED_MIGRATIONS_SCRIPT ${CMAKE_CURRENT_LIST_DIR}/embed_migrations.cmake
     CACHE INTERNAL "What lockstep_embed_migrations runs")
 

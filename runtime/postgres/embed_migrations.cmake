@@ -1,5 +1,6 @@
 # Writes SYMBOL.c and SYMBOL.h in OUTPUT from the .sql files of DIRECTORY. A script, run by
 # lockstep_embed_migrations. The texts become arrays of bytes, so that no character needs care.
+cmake_minimum_required(VERSION 3.22)
 file(GLOB files ${DIRECTORY}/*.sql)
 list(SORT files)
 
@@ -7,6 +8,7 @@ set(texts "")
 set(entries "")
 set(count 0)
 set(previous 0)
+set(numbers "")
 foreach(file IN LISTS files)
   get_filename_component(name ${file} NAME_WE)
   if(NOT name MATCHES "^([0-9][0-9][0-9][0-9])_([a-z0-9_]+)$")
@@ -19,6 +21,21 @@ foreach(file IN LISTS files)
   endif()
   set(previous ${number})
 
+  # Which older programs can work beside it (migrate.h): a word that is misplaced or misspelt must not be passed over.
+  set(oldest 0)
+  file(STRINGS ${file} declarations REGEX "compatible-with")
+  if(declarations)
+    file(STRINGS ${file} first LIMIT_COUNT 1)
+    if(NOT declarations STREQUAL first OR NOT first MATCHES "^-- compatible-with: 0*([1-9][0-9]*)$")
+      message(FATAL_ERROR "${file}: \"-- compatible-with: NUMBER\" is the first line, and stands there once")
+    endif()
+    set(oldest ${CMAKE_MATCH_1})
+    if(NOT oldest IN_LIST numbers)
+      message(FATAL_ERROR "${file}: it is compatible with ${oldest}, which is no earlier migration's number")
+    endif()
+  endif()
+  list(APPEND numbers ${number})
+
   file(READ ${file} hex HEX)
   string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
   if(bytes MATCHES "0x00")
@@ -27,7 +44,7 @@ foreach(file IN LISTS files)
   string(REGEX REPLACE "((0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,)(0x..,))" "\\1\n    "
          bytes "${bytes}")
   string(APPEND texts "static const unsigned char sql_${number}[] = {\n    ${bytes}0x00};\n\n")
-  string(APPEND entries "    {${number}, \"${title}\", (const char *)sql_${number}},\n")
+  string(APPEND entries "    {${number}, \"${title}\", (const char *)sql_${number}, ${oldest}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 

@@ -1,6 +1,7 @@
 /* Applying numbered migrations, one transaction each, under an advisory lock. */
 #include "runtime/postgres/migrate.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,22 +24,33 @@ static const ls_pg_statement table_exists_statement = {
 };
 
 /* What was applied, beside what this program has under the same number: whether it has it at all,
- * and whether the texts are the same. The server computes the checksums, of both sides alike. */
+ * and whether the texts are the same. The server computes the checksums, of both sides alike. Read
+ * as JSON because programs from before the column "oldest" may have made the table, and those that
+ * go on beside newer ones add rows without it; then nobody is known to work with what is newer. */
 static const ls_pg_statement state_statement = {
     .name = "migrations_state",
     .sql = "SELECT a.number, a.name, m.number IS NOT NULL,"
-           "       coalesce(a.checksum = encode(sha256(convert_to(m.sql, 'UTF8')), 'hex'), false)"
+           "       coalesce(a.checksum = encode(sha256(convert_to(m.sql, 'UTF8')), 'hex'), false),"
+           "       coalesce((to_jsonb(a)->>'oldest')::integer, a.number)"
            "  FROM lockstep_schema_migrations a"
            "  LEFT JOIN unnest($2, $3) AS m(number, sql) ON m.number = a.number"
            " WHERE a.component = $1"
            " ORDER BY a.number",
-    .columns = {LS_PG_INT4, LS_PG_TEXT, LS_PG_BOOL, LS_PG_BOOL},
+    .columns = {LS_PG_INT4, LS_PG_TEXT, LS_PG_BOOL, LS_PG_BOOL, LS_PG_INT4},
+};
+
+static const ls_pg_statement column_exists_statement = {
+    .name = "migrations_column_exists",
+    .sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute"
+           " WHERE attrelid = to_regclass('lockstep_schema_migrations')"
+           "   AND attname = 'oldest' AND NOT attisdropped)",
+    .columns = {LS_PG_BOOL},
 };
 
 static const ls_pg_statement record_statement = {
     .name = "migrations_record",
-    .sql = "INSERT INTO lockstep_schema_migrations (component, number, name, checksum)"
-           " VALUES ($1, $2, $3, encode(sha256(convert_to($4, 'UTF8')), 'hex'))",
+    .sql = "INSERT INTO lockstep_schema_migrations (component, number, name, checksum, oldest)"
+           " VALUES ($1, $2, $3, encode(sha256(convert_to($4, 'UTF8')), 'hex'), $5)",
 };
 
 static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
@@ -51,7 +63,11 @@ static const char table_sql[] = "CREATE TABLE IF NOT EXISTS lockstep_schema_migr
                                 "  name text NOT NULL,"
                                 "  checksum text NOT NULL,"
                                 "  applied_at timestamptz NOT NULL DEFAULT now(),"
+                                "  oldest integer,"
                                 "  PRIMARY KEY (component, number))";
+
+static const char column_sql[] =
+    "ALTER TABLE lockstep_schema_migrations ADD COLUMN IF NOT EXISTS oldest integer";
 
 /* What a run works on. */
 typedef struct migration_run {
@@ -68,22 +84,66 @@ static bool check_numbers(const ls_pg_migration *migrations, size_t count, ls_er
     if (migrations[i].number <= previous)
       return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
                           "migration %d stands after migration %d", migrations[i].number, previous);
+    if (migrations[i].oldest < 0 || migrations[i].oldest > migrations[i].number)
+      return ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL,
+                          "migration %d is no later one than migration %d, with whose programs it "
+                          "is said to be compatible",
+                          migrations[i].number, migrations[i].oldest);
     previous = migrations[i].number;
   }
   return true;
 }
 
-static bool table_exists(ls_pg_connection *connection, bool *exists, ls_error *error) {
+/* The answer of a statement that gives one truth value. */
+static bool ask(ls_pg_connection *connection, const ls_pg_statement *statement, bool *answer,
+                ls_error *error) {
   ls_pg_result *result = NULL;
-  if (!ls_pg_exec(connection, &table_exists_statement, NULL, &result, error))
+  if (!ls_pg_exec(connection, statement, NULL, &result, error))
     return false;
-  *exists = ls_pg_get_bool(result, 0, 0);
+  *answer = ls_pg_get_bool(result, 0, 0);
   ls_pg_result_destroy(result);
   return true;
 }
 
+/* Once for each state of the schema: every session of a program that starts comes by here. */
+static void tell_newer(const migration_run *run, int newest, int known) {
+  static atomic_int told;
+  if (atomic_exchange(&told, newest) != newest)
+    LS_WARN("the database is newer than this program, which can work with it",
+            LS_STR("component", run->component), LS_INT("migration", newest),
+            LS_INT("known", known));
+}
+
+/* Rows from `first` on are of migrations that this program does not know yet, because it is older.
+ * It can work beside them if each says so. */
+static bool accept_newer(const migration_run *run, const ls_pg_result *state, size_t first,
+                         int known, ls_error *error) {
+  size_t rows = ls_pg_row_count(state);
+  size_t strictest = first;
+  for (size_t i = first; i < rows; i++)
+    if (ls_pg_get_int4(state, i, 4) > ls_pg_get_int4(state, strictest, 4))
+      strictest = i;
+  if (ls_pg_get_int4(state, strictest, 4) > known)
+    return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
+                        "the database is newer than this program: its schema of %s has migration "
+                        "%d (%s), which takes a program that knows them up to %d at least, this "
+                        "program knows them up to %d",
+                        run->component, ls_pg_get_int4(state, strictest, 0),
+                        ls_pg_get_text(state, strictest, 1, NULL),
+                        ls_pg_get_int4(state, strictest, 4), known);
+  if (first < run->count)
+    return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
+                        "migration %d (%s) of %s was not applied to this database, but %d (%s) "
+                        "was: migrations are only added at the end",
+                        run->migrations[first].number, run->migrations[first].name, run->component,
+                        ls_pg_get_int4(state, first, 0), ls_pg_get_text(state, first, 1, NULL));
+  tell_newer(run, ls_pg_get_int4(state, rows - 1, 0), known);
+  return true;
+}
+
 /* Compares what was applied with what this program has: each applied one must be the one at its
- * place. `present`: how many of the program's were applied. */
+ * place, or newer than all and made for older programs too. `present`: how many of the program's
+ * were applied. */
 static bool compare(const migration_run *run, const ls_pg_result *state, size_t *present,
                     ls_error *error) {
   size_t rows = ls_pg_row_count(state);
@@ -91,11 +151,10 @@ static bool compare(const migration_run *run, const ls_pg_result *state, size_t 
   for (size_t i = 0; i < rows; i++) {
     int number = ls_pg_get_int4(state, i, 0);
     const char *name = ls_pg_get_text(state, i, 1, NULL);
-    if (number > newest)
-      return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
-                          "the database is newer than this program: its schema of %s has migration "
-                          "%d (%s), the program knows them up to %d",
-                          run->component, number, name, newest);
+    if (number > newest) {
+      *present = i;
+      return accept_newer(run, state, i, newest, error);
+    }
     if (!ls_pg_get_bool(state, i, 2))
       return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
                           "the database's schema of %s has migration %d (%s), which this program "
@@ -139,7 +198,7 @@ static bool read_state(const migration_run *run, size_t *present, ls_error *erro
 static bool check(const migration_run *run, ls_error *error) {
   bool exists = false;
   size_t present = 0;
-  if (!table_exists(run->connection, &exists, error) ||
+  if (!ask(run->connection, &table_exists_statement, &exists, error) ||
       (exists && !read_state(run, &present, error)))
     return false;
   if (present == run->count)
@@ -165,6 +224,7 @@ static bool apply(const migration_run *run, const ls_pg_migration *migration, ls
   ls_pg_params_int4(run->params, migration->number);
   ls_pg_params_text(run->params, migration->name);
   ls_pg_params_text(run->params, migration->sql);
+  ls_pg_params_int4(run->params, migration->oldest > 0 ? migration->oldest : migration->number);
   if (!ls_pg_exec(run->connection, &record_statement, run->params, NULL, error))
     goto failed;
   return true;
@@ -174,25 +234,35 @@ failed:
                          run->component);
 }
 
-/* Applies the first that is lacking; `more` is false when none is. */
-static bool apply_next(const migration_run *run, bool *more, ls_error *error) {
+/* Applies the first that is lacking; `more` is false when none is. A table that lacks the column is
+ * given it in a transaction of its own: the lock that takes would have all replicas that only look
+ * wait until the migration is done. */
+static bool apply_next(const migration_run *run, bool *more, size_t *applied, ls_error *error) {
+  const ls_pg_migration *next = NULL;
   size_t present = 0;
+  bool has_column = true;
   *more = false;
   if (!ls_pg_exec_sql(run->connection, begin_sql, error) ||
       !ls_pg_exec(run->connection, &lock_statement, NULL, NULL, error) ||
       !ls_pg_exec_sql(run->connection, table_sql, error) || !read_state(run, &present, error))
     goto failed;
-  if (present < run->count && !apply(run, &run->migrations[present], error))
-    goto failed;
-  if (present < run->count)
+  if (present < run->count) {
+    *more = true;
+    if (!ask(run->connection, &column_exists_statement, &has_column, error))
+      goto failed;
+    if (has_column)
+      next = &run->migrations[present];
+    if (next ? !apply(run, next, error) : !ls_pg_exec_sql(run->connection, column_sql, error))
+      goto failed;
+  }
+  if (next)
     LS_FAULT_POINT("postgres.migrated");
   if (!ls_pg_exec_sql(run->connection, "COMMIT", error))
     goto failed;
-  if (present < run->count) {
-    *more = true;
+  if (next) {
+    *applied += 1;
     LS_INFO("migration applied", LS_STR("component", run->component),
-            LS_INT("number", run->migrations[present].number),
-            LS_STR("name", run->migrations[present].name));
+            LS_INT("number", next->number), LS_STR("name", next->name));
   }
   return true;
 
@@ -224,9 +294,10 @@ bool ls_pg_migrate(ls_pg_connection *connection, const char *component,
   }
   /* Waiting for another process's migration, and a migration itself, take as long as they take. */
   connection->options.answer_timeout_ms = 0;
-  bool more = true;
-  while (more && (done = apply_next(&run, &more, error)))
-    done_count += more ? 1 : 0;
+  bool more = false;
+  do {
+    done = apply_next(&run, &more, &done_count, error);
+  } while (done && more);
 
 cleanup:
   connection->options.answer_timeout_ms = answer_timeout_ms;

@@ -1,3 +1,4 @@
+-- compatible-with: 0001
 ALTER TABLE things ADD COLUMN colour text;
 DO $body$
 BEGIN
