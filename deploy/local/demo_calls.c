@@ -18,7 +18,7 @@ static const ls_rpc_call_options sample_options = {.timeout_ms = VISIBLE_TIMEOUT
 bool demo_calls_open(demo_calls *calls, const demo_options *options, ls_error *error) {
   *calls = (demo_calls){.seed = (uint64_t)options->seed};
   calls->last = &calls->first;
-  calls->services = demo_services_open(options->order_address, options->delivery_addresses, error);
+  calls->services = demo_services_open(options->addresses, error);
   if (calls->services == NULL)
     return false;
   if (!ls_condition_init(&calls->changed)) {
@@ -134,13 +134,18 @@ static void on_read(const ls_rpc_status *status, const Order__V1__GetOrderRespon
 
 /* --- Requests --- */
 
+/* Each call goes to the next replica, so that a repeated one finds another. */
+static ls_rpc_channel *next_order(demo_calls *calls) {
+  return demo_channel(&calls->services->orders, calls->turn++);
+}
+
 static void send_create(demo_write *self) {
   demo_draft draft;
   demo_draft_create(self->calls->seed, self->index, &draft);
   Order__V1__CreateOrderRequest request = ORDER__V1__CREATE_ORDER_REQUEST__INIT;
   request.request_id = self->request_id;
   request.order = &draft.order;
-  order_v1_order_service_create_order_async(self->calls->services->order, &request, &call_options,
+  order_v1_order_service_create_order_async(next_order(self->calls), &request, &call_options,
                                             on_created, self);
 }
 
@@ -153,7 +158,7 @@ static void send_change(demo_write *self) {
   request.order = &draft.order;
   request.update_mask = &draft.mask;
   request.expected_version = self->order.version;
-  order_v1_order_service_update_order_async(self->calls->services->order, &request, &call_options,
+  order_v1_order_service_update_order_async(next_order(self->calls), &request, &call_options,
                                             on_changed, self);
 }
 
@@ -163,15 +168,15 @@ static void send_cancel(demo_write *self) {
   request.request_id = self->request_id;
   request.order_id = self->order.order_id;
   request.reason = reason; /* whichever version it is at: expected_version stays 0 */
-  order_v1_order_service_cancel_order_async(self->calls->services->order, &request, &call_options,
+  order_v1_order_service_cancel_order_async(next_order(self->calls), &request, &call_options,
                                             on_cancelled, self);
 }
 
 static void send_read(demo_write *self) {
   Order__V1__GetOrderRequest request = ORDER__V1__GET_ORDER_REQUEST__INIT;
   request.order_id = self->order.order_id;
-  order_v1_order_service_get_order_async(self->calls->services->order, &request, &call_options,
-                                         on_read, self);
+  order_v1_order_service_get_order_async(next_order(self->calls), &request, &call_options, on_read,
+                                         self);
 }
 
 void demo_write_send_again(demo_write *self) {

@@ -33,6 +33,7 @@ typedef struct demo_ended {
 /* What all calls share. Not to be moved. */
 typedef struct demo_calls {
   demo_services *services;
+  size_t turn; /* of the order services; for the one thread */
   uint64_t seed;
   pthread_mutex_t lock; /* of the list */
   pthread_cond_t changed;

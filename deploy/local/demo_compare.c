@@ -95,22 +95,21 @@ read_deliveries(demo_services *services, size_t turn, int64_t *ids, size_t count
   Delivery__V1__BatchGetDeliveriesResponse *response = NULL;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
   if (!delivery_v1_delivery_service_batch_get_deliveries(
-          services->deliveries[turn % services->delivery_count], &request, &call_options, &response,
-          &status))
+          demo_channel(&services->deliveries, turn), &request, &call_options, &response, &status))
     demo_call_failed("BatchGetDeliveries", &status, error);
   ls_rpc_status_clear(&status);
   return response;
 }
 
-static Order__V1__BatchGetOrdersResponse *read_orders(demo_services *services, int64_t *ids,
-                                                      size_t count, ls_error *error) {
+static Order__V1__BatchGetOrdersResponse *read_orders(demo_services *services, size_t turn,
+                                                      int64_t *ids, size_t count, ls_error *error) {
   Order__V1__BatchGetOrdersRequest request = ORDER__V1__BATCH_GET_ORDERS_REQUEST__INIT;
   request.order_ids = ids;
   request.n_order_ids = count;
   Order__V1__BatchGetOrdersResponse *response = NULL;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
-  if (!order_v1_order_service_batch_get_orders(services->order, &request, &call_options, &response,
-                                               &status))
+  if (!order_v1_order_service_batch_get_orders(demo_channel(&services->orders, turn), &request,
+                                               &call_options, &response, &status))
     demo_call_failed("BatchGetOrders", &status, error);
   ls_rpc_status_clear(&status);
   return response;
@@ -206,7 +205,7 @@ static bool compare_batch(demo_services *services, size_t turn, const demo_order
   int64_t ids[BATCH];
   for (size_t i = 0; i < count; i++)
     ids[i] = expected[i].order_id;
-  Order__V1__BatchGetOrdersResponse *orders = read_orders(services, ids, count, error);
+  Order__V1__BatchGetOrdersResponse *orders = read_orders(services, turn, ids, count, error);
   if (orders == NULL)
     return false;
   Delivery__V1__BatchGetDeliveriesResponse *deliveries =

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "deploy/local/demo_addresses.h"
 #include "deploy/local/demo_compare.h"
 #include "deploy/local/demo_figures.h"
 #include "deploy/local/demo_options.h"
@@ -57,7 +58,7 @@ static bool examine(demo_services *services, const demo_options *options, demo_p
     demo_progress_clear(progress);
     fprintf(stderr, "%s\n", error->message);
     ls_error_clear(error);
-    if (!demo_services_count(services, &after, error))
+    if (!demo_services_count_again(services, before, &after, error))
       return false;
   }
   if (!demo_compare_all(services, work->orders, work->order_count, &figures->mismatches, error))
@@ -146,8 +147,7 @@ static bool report(const demo_options *options, const demo_figures *cases, size_
 }
 
 static bool run_cases(const demo_options *options, demo_progress *progress, ls_error *error) {
-  demo_services *services =
-      demo_services_open(options->order_address, options->delivery_addresses, error);
+  demo_services *services = demo_services_open(options->addresses, error);
   if (services == NULL)
     return false;
   demo_figures cases[DEMO_CASES];
@@ -164,6 +164,30 @@ static bool run_cases(const demo_options *options, demo_progress *progress, ls_e
   return done && report(options, cases, count);
 }
 
+/* Finds the services and runs the cases. Returns the exit status. */
+static int run(demo_options *options, ls_error *error) {
+  if (!ls_shutdown_init(error))
+    return EXIT_FAILURE;
+  demo_addresses addresses;
+  demo_progress progress = demo_progress_new();
+  int status = EXIT_FAILURE;
+  if (!demo_addresses_find(options, demo_look_up, &addresses, error)) {
+    if (error->code == LS_INVALID_ARGUMENT)
+      status = LS_EXIT_CONFIG;
+  } else {
+    options->addresses = &addresses;
+    if (run_cases(options, &progress, error))
+      status = EXIT_SUCCESS;
+    options->addresses = NULL;
+  }
+  demo_addresses_clear(&addresses);
+  if (error->code != LS_OK) {
+    demo_progress_clear(&progress);
+    fprintf(stderr, "lockstep-demo: %s\n", error->message);
+  }
+  return ls_shutdown_requested() ? EXIT_INTERRUPTED : status;
+}
+
 int main(int argc, char **argv) {
   ls_error error;
   ls_error_clear(&error);
@@ -173,22 +197,11 @@ int main(int argc, char **argv) {
     fprintf(stderr, "lockstep-demo: %s\n", error.message);
     return LS_EXIT_CONFIG;
   }
-  if (action == LS_ACTION_DONE) {
-    demo_options_clear(&options);
-    return EXIT_SUCCESS;
+  int status = EXIT_SUCCESS;
+  if (action != LS_ACTION_DONE) {
+    ls_log_init("lockstep-demo", LS_LOG_WARN, LS_LOG_TEXT);
+    status = run(&options, &error);
   }
-  ls_log_init("lockstep-demo", LS_LOG_WARN, LS_LOG_TEXT);
-
-  int status = EXIT_FAILURE;
-  demo_progress progress = demo_progress_new();
-  if (ls_shutdown_init(&error) && run_cases(&options, &progress, &error))
-    status = EXIT_SUCCESS;
-  else if (error.code != LS_OK) {
-    demo_progress_clear(&progress);
-    fprintf(stderr, "lockstep-demo: %s\n", error.message);
-  }
-  if (ls_shutdown_requested())
-    status = EXIT_INTERRUPTED;
   demo_options_clear(&options);
   return status;
 }

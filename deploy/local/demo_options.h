@@ -7,17 +7,24 @@
 
 #include "runtime/base/error.h"
 
-/* Texts are never NULL. */
+/* Where the services are (demo_addresses.h). */
+typedef struct demo_addresses demo_addresses;
+
+/* Texts are never NULL. Lists are separated by commas. */
 typedef struct demo_options {
-  const char *order_address;
-  const char *delivery_addresses; /* separated by commas */
-  const char *json_file;          /* "": none */
+  const char *order_addresses;
+  const char *order_operations_addresses; /* "": order_addresses */
+  const char *delivery_addresses;
+  const char *delivery_operations_addresses; /* "": delivery_addresses */
+  int64_t replicas;                          /* addresses of a dns:/// name, at least */
+  const char *json_file;                     /* "": none */
   const char *broker_name;
   int64_t orders; /* of each case */
   int64_t in_flight;
   int64_t seed;
-  int64_t timeout_ms; /* of each stage of a case */
-  int only_case;      /* 0: all four; else the demo_case + 1 */
+  int64_t timeout_ms;              /* of each stage of a case */
+  int only_case;                   /* 0: all four; else the demo_case + 1 */
+  const demo_addresses *addresses; /* not an option: set by main once they are found */
 } demo_options;
 
 /* False: LS_INVALID_ARGUMENT with one line for the user. `*action` is LS_ACTION_DONE when --help or

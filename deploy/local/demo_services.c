@@ -15,52 +15,54 @@ enum { POLL_MS = 20, CALL_TIMEOUT_MS = 5000, JOIN_TIMEOUT_MS = 10000 };
 static const ls_rpc_call_options call_options = {.timeout_ms = CALL_TIMEOUT_MS,
                                                  .wait_for_ready = true};
 
-demo_services *demo_services_open(const char *order_address, const char *delivery_addresses,
-                                  ls_error *error) {
-  demo_services *services = calloc(1, sizeof *services);
-  char *addresses = strdup(delivery_addresses);
-  if (services == NULL || addresses == NULL)
-    goto out_of_memory;
-  size_t most = 1;
-  for (const char *comma = delivery_addresses; (comma = strchr(comma, ',')) != NULL; comma++)
-    most++;
-  services->deliveries = calloc(most, sizeof(ls_rpc_channel *));
-  if (services->deliveries == NULL)
-    goto out_of_memory;
-
-  services->order = ls_rpc_channel_new(order_address, NULL, error);
-  if (services->order == NULL)
-    goto failed;
-  char *rest = addresses;
-  for (char *address; (address = strtok_r(rest, ",", &rest)) != NULL;) {
-    ls_rpc_channel *channel = ls_rpc_channel_new(address, NULL, error);
+static bool open_channels(const demo_address_list *addresses, demo_channels *channels,
+                          ls_error *error) {
+  channels->items = calloc(addresses->count, sizeof(ls_rpc_channel *));
+  if (channels->items == NULL)
+    return ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory");
+  while (channels->count < addresses->count) {
+    ls_rpc_channel *channel = ls_rpc_channel_new(addresses->items[channels->count], NULL, error);
     if (channel == NULL)
-      goto failed;
-    services->deliveries[services->delivery_count++] = channel;
+      return false;
+    channels->items[channels->count++] = channel;
   }
-  if (services->delivery_count == 0) {
-    ls_error_set(error, LS_INVALID_ARGUMENT, false, NULL, "no address of a delivery service");
-    goto failed;
-  }
-  free(addresses);
-  return services;
+  return true;
+}
 
-out_of_memory:
-  ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory");
-failed:
-  free(addresses);
-  demo_services_close(services);
-  return NULL;
+static void close_channels(demo_channels *channels) {
+  for (size_t i = 0; i < channels->count; i++)
+    ls_rpc_channel_destroy(channels->items[i]);
+  free(channels->items);
+}
+
+demo_services *demo_services_open(const demo_addresses *addresses, ls_error *error) {
+  demo_services *services = calloc(1, sizeof *services);
+  if (services == NULL) {
+    ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, NULL, "out of memory");
+    return NULL;
+  }
+  if (!open_channels(&addresses->orders, &services->orders, error) ||
+      !open_channels(&addresses->order_operations, &services->order_operations, error) ||
+      !open_channels(&addresses->deliveries, &services->deliveries, error) ||
+      !open_channels(&addresses->delivery_operations, &services->delivery_operations, error)) {
+    demo_services_close(services);
+    return NULL;
+  }
+  return services;
 }
 
 void demo_services_close(demo_services *services) {
   if (services == NULL)
     return;
-  ls_rpc_channel_destroy(services->order);
-  for (size_t i = 0; i < services->delivery_count; i++)
-    ls_rpc_channel_destroy(services->deliveries[i]);
-  free(services->deliveries);
+  close_channels(&services->orders);
+  close_channels(&services->order_operations);
+  close_channels(&services->deliveries);
+  close_channels(&services->delivery_operations);
   free(services);
+}
+
+ls_rpc_channel *demo_channel(const demo_channels *channels, size_t turn) {
+  return channels->items[turn % channels->count];
 }
 
 bool demo_call_failed(const char *what, const ls_rpc_status *status, ls_error *error) {
@@ -77,25 +79,31 @@ bool demo_services_set_mode(demo_services *services, demo_case which, ls_error *
   Order__V1__SetEventModeRequest request = ORDER__V1__SET_EVENT_MODE_REQUEST__INIT;
   request.mode = &mode;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
-  bool done = order_v1_order_operations_set_event_mode(services->order, &request, &call_options,
-                                                       NULL, &status);
+  /* Any replica will do: the mode is in the database. */
+  bool done = order_v1_order_operations_set_event_mode(services->order_operations.items[0],
+                                                       &request, &call_options, NULL, &status);
   if (!done)
     demo_call_failed("SetEventMode", &status, error);
   ls_rpc_status_clear(&status);
   return done;
 }
 
-static bool count_order(demo_services *services, demo_counters *counters, ls_error *error) {
+/* Asks the order service at this place. */
+static bool count_order(demo_services *services, size_t place, demo_counters *counters,
+                        ls_error *error) {
   Order__V1__GetRelayStateRequest request = ORDER__V1__GET_RELAY_STATE_REQUEST__INIT;
   Order__V1__GetRelayStateResponse *relay = NULL;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
-  bool done = order_v1_order_operations_get_relay_state(services->order, &request, &call_options,
-                                                        &relay, &status);
+  bool done = order_v1_order_operations_get_relay_state(services->order_operations.items[place],
+                                                        &request, &call_options, &relay, &status);
   if (done) {
-    counters->leader = relay->leader;
-    counters->waiting_rows = relay->waiting_rows;
-    counters->produced_events = relay->produced_events;
-    counters->produced_bytes = relay->produced_bytes;
+    if (relay->waiting_rows > counters->waiting_rows) /* the outbox is the same for all of them */
+      counters->waiting_rows = relay->waiting_rows;
+    if (relay->leader) {
+      counters->leader = (int)place;
+      counters->produced_events = relay->produced_events;
+      counters->produced_bytes = relay->produced_bytes;
+    }
     order__v1__get_relay_state_response__free_unpacked(relay, NULL);
   } else {
     demo_call_failed("GetRelayState", &status, error);
@@ -131,13 +139,30 @@ static bool count_delivery(ls_rpc_channel *delivery, demo_counters *counters, ls
 }
 
 bool demo_services_count(demo_services *services, demo_counters *counters, ls_error *error) {
-  *counters = (demo_counters){0};
+  *counters = (demo_counters){.leader = -1};
   /* Order first: what it has sent may be counted at delivery already, never the other way round. */
-  if (!count_order(services, counters, error))
-    return false;
-  for (size_t i = 0; i < services->delivery_count; i++)
-    if (!count_delivery(services->deliveries[i], counters, error))
+  for (size_t i = 0; i < services->order_operations.count; i++)
+    if (!count_order(services, i, counters, error))
       return false;
+  for (size_t i = 0; i < services->delivery_operations.count; i++)
+    if (!count_delivery(services->delivery_operations.items[i], counters, error))
+      return false;
+  return true;
+}
+
+bool demo_services_count_again(demo_services *services, const demo_counters *before,
+                               demo_counters *after, ls_error *error) {
+  if (!demo_services_count(services, after, error))
+    return false;
+  if (after->leader < 0)
+    return true;
+  if (after->leader != before->leader)
+    return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
+                        "another order service's relay leads now: the last one was started anew, "
+                        "or lost its connection");
+  if (after->produced_events < before->produced_events || after->consumed < before->consumed)
+    return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
+                        "a service was started anew, and its counters with it");
   return true;
 }
 
@@ -158,11 +183,12 @@ bool demo_services_await_ready(demo_services *services, int64_t timeout_ms, ls_e
       return false;
     bool joined =
         counters.idle_consumers == 0 || ls_clock_monotonic_ms() - begin_ms >= JOIN_TIMEOUT_MS;
-    if (counters.leader && counters.waiting_rows == 0 && joined)
+    if (counters.leader >= 0 && counters.waiting_rows == 0 && joined)
       return true;
   } while (look_again(begin_ms + timeout_ms,
-                      counters.leader ? "the outbox does not get empty: is somebody else writing?"
-                                      : "the relay of this order service does not lead",
+                      counters.leader >= 0
+                          ? "the outbox does not get empty: is somebody else writing?"
+                          : "no relay of these order services leads",
                       error));
   return false;
 }
@@ -172,13 +198,11 @@ bool demo_services_await_counted(demo_services *services, const demo_counters *b
                                  ls_error *error) {
   int64_t deadline_ms = ls_clock_monotonic_ms() + timeout_ms;
   do {
-    if (!demo_services_count(services, after, error))
+    if (!demo_services_count_again(services, before, after, error))
       return false;
     int64_t produced = after->produced_events - before->produced_events;
-    if (produced < 0 || after->consumed < before->consumed)
-      return ls_error_set(error, LS_FAILED_PRECONDITION, false, NULL,
-                          "a service was started anew, and its counters with it");
-    if (produced >= versions && after->consumed - before->consumed >= produced)
+    if (after->leader >= 0 && produced >= versions &&
+        after->consumed - before->consumed >= produced)
       return true;
   } while (look_again(deadline_ms, "delivery has not taken all events from Kafka", error));
   return false;

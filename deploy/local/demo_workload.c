@@ -175,8 +175,7 @@ static void give_sample(run *r, demo_write *write) {
   size_t number = r->sample_count++;
   write->sample = &r->samples[number];
   write->sample->calls = &r->calls;
-  write->sample->delivery =
-      r->calls.services->deliveries[number % r->calls.services->delivery_count];
+  write->sample->delivery = demo_channel(&r->calls.services->deliveries, number);
   r->samples_open++;
 }
 
