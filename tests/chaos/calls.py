@@ -1,5 +1,6 @@
 """Calls to the services that are counted while they are under way and written to the history when they end."""
 
+import collections
 import dataclasses
 import threading
 import time
@@ -28,8 +29,8 @@ _CHANNEL_OPTIONS = [("grpc.min_reconnect_backoff_ms", 100), ("grpc.initial_recon
                     ("grpc.max_receive_message_length", -1)]
 
 
-def open_channel(address: str) -> grpc.Channel:
-    return grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+def open_channel(address: str, options: Sequence[tuple[str, Any]] = ()) -> grpc.Channel:
+    return grpc.insecure_channel(address, [*_CHANNEL_OPTIONS, *options])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +71,13 @@ class Started:
 
 
 class Calls:
-    """Both services as clients see them. order_addresses, delivery_addresses: one for each replica."""
+    """Both services as clients see them. order_addresses, delivery_addresses: one for each replica, or one for all.
+    options: more of the channels'. ended: how many calls ended how ("GetOrder OK")."""
 
-    def __init__(self, history: Journal, order_addresses: Sequence[str], delivery_addresses: Sequence[str]) -> None:
+    def __init__(self, history: Journal, order_addresses: Sequence[str], delivery_addresses: Sequence[str],
+                 options: Sequence[tuple[str, Any]] = ()) -> None:
         self._history = history
-        self._channels = [open_channel(address) for address in (*order_addresses, *delivery_addresses)]
+        self._channels = [open_channel(address, options) for address in (*order_addresses, *delivery_addresses)]
         orders = [OrderServiceStub(channel) for channel in self._channels[:len(order_addresses)]]
         deliveries = [DeliveryServiceStub(channel) for channel in self._channels[len(order_addresses):]]
         self.order_replicas, self.delivery_replicas = len(orders), len(deliveries)
@@ -85,6 +88,7 @@ class Calls:
         self._under_way: dict[int, float] = {}
         self._next = 0
         self.acknowledged_writes = 0
+        self.ended: collections.Counter[str] = collections.Counter()
 
     def close(self) -> None:
         for channel in self._channels:
@@ -137,6 +141,8 @@ class Calls:
                 entry["answer"] = fingerprint(order)
                 with self._lock:
                     self.acknowledged_writes += 1
+        with self._lock:
+            self.ended[f"{call.method} {answer.code.name}"] += 1
         self._history.write(entry)
         return answer
 

@@ -17,17 +17,24 @@ from support import samples
 
 from calls import Answer, Call, Calls
 
-WRITERS = 10
-READERS = 3
-WRITES_PER_SECOND = 150
-READS_PER_SECOND = 60
 ATTEMPTS = 4
-CALL_SECONDS = 2
 RECENT = 60
 REMEMBERED = 400
 LARGE_ORDER_ITEMS = 170
 
 _STEPS = {"create": 40, "update": 32, "cancel": 7, "duel": 4, "twins": 4, "repeat": 4, "other_body": 2, "large": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How many clients there are, how much they do in a second together, and how long each waits for an answer."""
+
+    writers: int = 10
+    readers: int = 3
+    writes_per_second: float = 150
+    reads_per_second: float = 60
+    call_seconds: float = 2
+    wait_seconds: float = 3  # for a delivery that is to be in step
 
 
 class Orders:
@@ -69,8 +76,9 @@ class Unresolved:
 class Workload:
     """start(), stop(), perhaps create_more(), then resolve(). unresolved: writes whose answers were lost."""
 
-    def __init__(self, calls: Calls, seed: int) -> None:
-        self._calls, self._seed = calls, seed
+    def __init__(self, calls: Calls, seed: int, pace: Pace = Pace(), name: str = "") -> None:
+        """name: what the clients' names begin with."""
+        self._calls, self._seed, self._pace, self._name = calls, seed, pace, name
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
@@ -82,10 +90,11 @@ class Workload:
         self.problems: list[str] = []
 
     def start(self) -> "Workload":
-        for number in range(WRITERS):
-            self._begin(f"w{number + 1}", self._write_step, WRITERS / WRITES_PER_SECOND)
-        for number in range(READERS):
-            self._begin(f"r{number + 1}", self._read_step, READERS / READS_PER_SECOND)
+        pace, name = self._pace, self._name
+        for number in range(pace.writers):
+            self._begin(f"{name}w{number + 1}", self._write_step, pace.writers / pace.writes_per_second)
+        for number in range(pace.readers):
+            self._begin(f"{name}r{number + 1}", self._read_step, pace.readers / pace.reads_per_second)
         return self
 
     def stop(self) -> None:
@@ -105,7 +114,8 @@ class Workload:
                 self._write(self._create(name, source), source)
 
         self._stopping.clear()
-        threads = [threading.Thread(target=work, args=(f"c{n + 1}",), daemon=True) for n in range(WRITERS)]
+        threads = [threading.Thread(target=work, args=(f"{self._name}c{n + 1}",), daemon=True)
+                   for n in range(self._pace.writers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -172,17 +182,17 @@ class Workload:
         chance = source.random()
         if chance < 0.2:
             request = order_service_pb2.GetOrderRequest(order_id=order_id, min_version=source.choice((0, version)))
-            call, seconds = Call(client, "GetOrder", request, purpose="read"), 2.0
+            call, seconds = Call(client, "GetOrder", request, purpose="read"), self._pace.call_seconds
         elif chance < 0.75:
             request = delivery_service_pb2.GetDeliveryRequest(
                 order_id=order_id, min_order_version=source.choice((0, version)))
-            call, seconds = Call(client, "GetDelivery", request, purpose="read"), 3.0
+            call, seconds = Call(client, "GetDelivery", request, purpose="read"), self._pace.wait_seconds
         elif chance < 0.9:
             request = delivery_service_pb2.DispatchDeliveryRequest(order_id=order_id, tracking_code=f"code-{order_id}")
-            call, seconds = Call(client, "DispatchDelivery", request), 2.0
+            call, seconds = Call(client, "DispatchDelivery", request), self._pace.call_seconds
         else:
             request = delivery_service_pb2.CompleteDeliveryRequest(order_id=order_id)
-            call, seconds = Call(client, "CompleteDelivery", request), 2.0
+            call, seconds = Call(client, "CompleteDelivery", request), self._pace.call_seconds
         answer = self._calls.make(call, source.randrange(6), 1, seconds)
         if answer.code == grpc.StatusCode.UNAVAILABLE:
             self._stopping.wait(0.1)
@@ -233,7 +243,8 @@ class Workload:
         """Until it is known what became of it, or its patience ends."""
         unknown = False
         for attempt in range(1, ATTEMPTS + 1):
-            answer = self._calls.make(call, source.randrange(self._calls.order_replicas), attempt, CALL_SECONDS)
+            replica = source.randrange(self._calls.order_replicas)
+            answer = self._calls.make(call, replica, attempt, self._pace.call_seconds)
             unknown = unknown or answer.status == "unknown"
             if not _is_open(answer):
                 self._note(call, answer)
@@ -248,14 +259,14 @@ class Workload:
         """Two clients change one order at the same moment, both for the same version or for any."""
         expected = source.choice((0, version))
         rivals = [self._update(f"{client}{rival}", order_id, version, source, expected) for rival in "ab"]
-        started = [self._calls.start(call, replica, 1, CALL_SECONDS) for replica, call in enumerate(rivals)]
+        started = [self._calls.start(call, replica, 1, self._pace.call_seconds) for replica, call in enumerate(rivals)]
         for call, answer in [(call, one.wait()) for call, one in zip(rivals, started)]:
             self._note_or_leave(call, answer)
 
     def _twins(self, call: Call, source: random.Random) -> None:
         """One request, twice at the same moment."""
-        first = self._calls.start(call, source.randrange(2), 1, CALL_SECONDS)
-        second = self._calls.start(call.again("repeat"), source.randrange(2), 2, CALL_SECONDS)
+        first = self._calls.start(call, source.randrange(2), 1, self._pace.call_seconds)
+        second = self._calls.start(call.again("repeat"), source.randrange(2), 2, self._pace.call_seconds)
         answers = [first.wait(), second.wait()]
         known = next((answer for answer in answers if answer.status == "ok"), None)
         if known is not None:
@@ -266,7 +277,7 @@ class Workload:
     def _repeat(self, source: random.Random) -> None:
         call = self._remembered(source)
         if call is not None:
-            self._calls.make(call.again("repeat"), source.randrange(2), 10, CALL_SECONDS)
+            self._calls.make(call.again("repeat"), source.randrange(2), 10, self._pace.call_seconds)
 
     def _other_body(self, client: str, source: random.Random) -> None:
         """The request_id of a request that was answered, for another one."""
@@ -279,7 +290,8 @@ class Workload:
             request.reason = token
         else:
             request.order.note = token
-        self._calls.make(Call(client, call.method, request, token, "other_body"), source.randrange(2), 1, CALL_SECONDS)
+        other = Call(client, call.method, request, token, "other_body")
+        self._calls.make(other, source.randrange(2), 1, self._pace.call_seconds)
 
     # ---- what they remember ----
 
