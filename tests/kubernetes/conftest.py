@@ -1,6 +1,6 @@
-"""A cluster by KUBECONFIG, with the images loaded (tests/kubernetes/run does it). The tests of one file go one after the
-other, in their order: test_1_demo.py looks at what one apply brings, test_2_load.py does all kinds of things to it while
-clients work."""
+"""A cluster by KUBECONFIG, with the images loaded (tests/kubernetes/run does it). The tests of one file go one after
+the other, in their order: test_1_demo.py looks at what one apply brings, test_2_load.py does all kinds of things to it
+while clients work."""
 
 import atexit
 import os

@@ -30,8 +30,8 @@ def kubectl(*arguments: str, input: str | None = None, check: bool = True, secon
 
 def get(kind: str, name: str = "", selector: str = "", namespace: str = NAMESPACE) -> Any:
     """The object, or the items of a list."""
-    arguments = ["get", kind, *([name] if name else []), *([f"--selector={selector}"] if selector else []), "--output=json"]
-    found = json.loads(kubectl(*arguments, namespace=namespace))
+    which = [name] if name else [f"--selector={selector}"] if selector else []
+    found = json.loads(kubectl("get", kind, *which, "--output=json", namespace=namespace))
     return found if name else found["items"]
 
 

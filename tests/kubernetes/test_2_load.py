@@ -1,5 +1,6 @@
-"""What happens to clients when pods come and go. The witness (observer/) writes and reads the whole time from within the
-cluster, a second set of clients does so from outside; at the end the campaign's checker judges all that is left behind."""
+"""What happens to clients when pods come and go. The witness (observer/) writes and reads the whole time from within
+the cluster, a second set of clients does so from outside; at the end the campaign's checker judges all that is left
+behind."""
 
 import io
 import json
@@ -213,7 +214,7 @@ def test_the_topics_are_as_stated(observer: Observer) -> None:
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
-@pytest.mark.parametrize("applications", [["order-service"], ["delivery-service"], ["order-service", "delivery-service"]],
+@pytest.mark.parametrize("applications", [["order-service"], ["delivery-service"], list(SERVICES)],
                          ids=["order", "delivery", "both"])
 def test_a_rolling_update_is_not_seen(applications: list[str], turn: int, observer: Observer, disturbance) -> None:
     payload, topics = MODES[turn % len(MODES)]
@@ -286,7 +287,7 @@ def test_without_a_database_services_are_not_ready_and_not_restarted(disturbance
     with disturbance("no_postgresql", "postgresql", hidden=False):
         kubectl("scale", "statefulset/postgresql", "--replicas=0")
         for application in SERVICES:
-            kube.wait_until(lambda application=application: kube.ready(application) == 0, 90, f"{application} is not ready")
+            kube.wait_until(lambda name=application: kube.ready(name) == 0, 90, f"{application} is not ready")
         time.sleep(75)  # longer than liveness would take to restart them: failureThreshold times periodSeconds
         assert all(kube.ready(application) == 0 for application in SERVICES)
         kubectl("scale", "statefulset/postgresql", "--replicas=1")
@@ -324,7 +325,8 @@ def test_a_password_changes_without_a_restart(disturbance) -> None:
 
 
 def _sql(statement: str) -> None:
-    kubectl("exec", "postgresql-0", "--", "psql", "--host=/var/run/postgresql", "--username=postgres", "--command", statement)
+    kubectl("exec", "postgresql-0", "--", "psql", "--host=/var/run/postgresql", "--username=postgres", "--command",
+            statement)
 
 
 def test_a_backlog_scales_delivery_and_the_rebalance_is_short(observer: Observer, outside: Outside) -> None:
@@ -346,8 +348,8 @@ def test_a_backlog_scales_delivery_and_the_rebalance_is_short(observer: Observer
             time.sleep(3)
             most = max(most, len(kube.pods("delivery-service")))
         assert most > SERVICES["delivery-service"], kubectl("describe", "hpa", "delivery-service", check=False)
-        kube.wait_until(lambda: kube.ready("delivery-service") > SERVICES["delivery-service"], 120, "more pods are ready")
-        kube.wait_until(lambda: observer.status()["lag"] < 1000, 300, lambda: f"the backlog is gone {observer.status()}")
+        kube.wait_until(lambda: kube.ready("delivery-service") > SERVICES["delivery-service"], 120, "more are ready")
+        kube.wait_until(lambda: observer.status()["lag"] < 1000, 300, lambda: f"no backlog: {observer.status()}")
         still = observer.status()["longest_still"]
         print(f"  delivery-service went to {most} pods; the group stood still for {still:.1f} s at most")
         assert still < STANDSTILL_SECONDS
@@ -371,8 +373,8 @@ def test_the_checker_finds_nothing(observer: Observer, outside: Outside, evidenc
     evidence = evidence_folder / "evidence"
     with open(evidence / "history.jsonl", "a", encoding="utf-8") as history:
         history.write((evidence_folder / "outside.jsonl").read_text(encoding="utf-8"))
-    checked = subprocess.run([sys.executable, "-m", "checker", "--json", str(evidence_folder / "checked.json"), str(evidence)],
-                             cwd=kube.ROOT / "tests/chaos", capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "checker", "--json", str(evidence_folder / "checked.json"), str(evidence)]
+    checked = subprocess.run(command, cwd=kube.ROOT / "tests/chaos", capture_output=True, text=True, check=False)
     print(checked.stdout)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert unknown == result["unknown"] == 0

@@ -24,8 +24,8 @@ def prepare() -> None:
         return
     remove()
     owners = " ".join(f"{FOLDER}/{name}:{owner}" for name, owner in OWNERS.items())
-    _on_node(f"for one in {owners}; do mkdir -p ${{one%:*}} && chown ${{one#*:}}:${{one#*:}} ${{one%:*}} && chmod 700 ${{one%:*}};"
-             " done")
+    _on_node(f"for one in {owners}; do mkdir -p ${{one%:*}}; chown ${{one#*:}}:${{one#*:}} ${{one%:*}};"
+             " chmod 700 ${one%:*}; done")
     kube.apply([{
         "apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": f"lockstep-test-{name}-{secrets.token_hex(3)}", "labels": LABELS},

@@ -53,7 +53,8 @@ LIMITS = {"convergence_limit_seconds": 60, "recovery_limit_seconds": 30, "probe_
           "memory_limit_bytes": 320 << 20, "leader_overlap_seconds": 20}
 # What deploy/README.md tells callers to set.
 DOCUMENTED = [("grpc.service_config", SERVICE_CONFIG.read_text(encoding="utf-8")),
-              ("grpc.dns_min_time_between_resolutions_ms", 2000)]
+              ("grpc.dns_min_time_between_resolutions_ms", 2000), ("grpc.keepalive_time_ms", 12000),
+              ("grpc.keepalive_timeout_ms", 3000), ("grpc.http2.max_pings_without_data", 0)]
 BARE = [("grpc.enable_retries", 0)]
 CALM = Pace(writers=6, readers=2, writes_per_second=40, reads_per_second=20, call_seconds=20, wait_seconds=30)
 BARE_PACE = Pace(writers=2, readers=1, writes_per_second=8, reads_per_second=8, call_seconds=20, wait_seconds=30)
@@ -100,7 +101,8 @@ class Observer:
         self.operations.SetEventMode(order_operations_pb2.SetEventModeRequest(mode=mode), timeout=20)
         return {}
 
-    def fault(self, kind: str, targets: list[str], start: float, healed: float, acknowledged: int = 0) -> dict[str, Any]:
+    def fault(self, kind: str, targets: list[str], start: float, healed: float,
+              acknowledged: int = 0) -> dict[str, Any]:
         recovered = self.prober.wait_after(healed, RECOVERY_SECONDS)
         with self._lock:
             number, self._faults = self._faults, self._faults + 1
