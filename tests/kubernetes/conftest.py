@@ -28,6 +28,7 @@ import volumes  # noqa: E402
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--restart-kubelet", default="", help="a command that restarts the node's kubelet")
+    parser.addoption("--delete-namespace", action="store_true", help="delete it even if it is not the tests' own")
     parser.addoption("--keep", action="store_true", help="leave the namespace when all is done")
 
 
@@ -48,7 +49,7 @@ def evidence_folder() -> pathlib.Path:
 @pytest.fixture(scope="module")
 def empty_cluster(request: pytest.FixtureRequest):
     """No namespace yet, and volumes for the demo's claims where the cluster has no StorageClass of its own."""
-    kube.delete_namespace()
+    kube.delete_namespace(request.config.getoption("--delete-namespace"))
     volumes.prepare()
     yield
     if not request.config.getoption("--keep"):

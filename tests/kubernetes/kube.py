@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 NAMESPACE = "lockstep"
+MARK = "lockstep/test"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO = ROOT / "deploy/kubernetes/overlays/demo"
 UNDER_LOAD = ROOT / "tests/kubernetes/overlay"
@@ -84,7 +87,7 @@ def restarts() -> dict[str, int]:
     """How often containers of the services' pods were started again."""
     return {f"{pod['metadata']['name']}/{status['name']}": status["restartCount"]
             for application in ("order-service", "delivery-service") for pod in pods(application)
-            for status in pod["status"].get("containerStatuses", [])}
+            for kind in ("initContainerStatuses", "containerStatuses") for status in pod["status"].get(kind, [])}
 
 
 def wait_gone(name: str, seconds: float = 90) -> float:
@@ -93,6 +96,16 @@ def wait_gone(name: str, seconds: float = 90) -> float:
     return time.time()
 
 
-def delete_namespace() -> None:
-    """With all that is in it, and the volumes made for it."""
+def apply_overlay(folder: pathlib.Path) -> None:
+    """And marks the namespace as the tests' own, which they may delete."""
+    kubectl("apply", "--kustomize", str(folder))
+    kubectl("label", "namespace", NAMESPACE, f"{MARK}=true", "--overwrite")
+
+
+def delete_namespace(whoever: bool = False) -> None:
+    """With all that is in it. One that is not the tests' own only if that is said."""
+    found = [one["metadata"].get("labels", {}) for one in get("namespaces") if one["metadata"]["name"] == NAMESPACE]
+    if found and MARK not in found[0] and not whoever:
+        pytest.exit(f"there is a namespace {NAMESPACE} that these tests did not make, in the cluster of the context "
+                    f"{kubectl('config', 'current-context').strip()}: --delete-namespace deletes it", 2)
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=180s", seconds=200)

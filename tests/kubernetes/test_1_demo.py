@@ -24,7 +24,7 @@ PORTS = {"order-service:50051": "grpc", "delivery-service:50052": "grpc", "order
 @pytest.fixture(scope="module", autouse=True)
 def demo(empty_cluster):
     """One apply. What it warns of would be PodSecurity's findings."""
-    kubectl("apply", "--kustomize", str(kube.DEMO))
+    kube.apply_overlay(kube.DEMO)
     yield
 
 
@@ -92,6 +92,18 @@ def test_logs_are_json_lines_without_secrets(application: str) -> None:
                 assert PASSWORD not in line
 
 
+def test_the_image_lists_what_is_in_it() -> None:
+    pod = kube.names("order-service")[0]
+    document = json.loads(kubectl("exec", pod, "--", "cat", "/usr/share/lockstep/sbom.spdx.json"))
+    assert document["spdxVersion"] == "SPDX-2.3"
+    packages = {package["name"]: package["versionInfo"] for package in document["packages"]}
+    assert packages.keys() >= {"lockstep", "libgrpc29", "libprotobuf-c1", "librdkafka1", "libpq5", "libmicrohttpd12"}
+    identifiers = {package["SPDXID"] for package in document["packages"]} | {"SPDXRef-DOCUMENT"}
+    assert len(identifiers) == len(document["packages"]) + 1
+    for relationship in document["relationships"]:
+        assert {relationship["spdxElementId"], relationship["relatedSpdxElement"]} <= identifiers
+
+
 # ---- network policies ----
 
 
@@ -118,6 +130,19 @@ def test_a_namespace_of_callers_reaches_the_services_alone() -> None:
         assert _reached({}, "lockstep-callers") == {"grpc"}
     finally:
         kubectl("delete", "namespace", "lockstep-callers", "--wait=false")
+
+
+def test_who_makes_topics_reaches_kafka_alone() -> None:
+    assert _reached({"app.kubernetes.io/name": "topics"}, kube.NAMESPACE) == {"kafka"}
+
+
+def test_a_namespace_that_monitors_reaches_metrics_alone() -> None:
+    labels = {"lockstep/monitoring": "true", "pod-security.kubernetes.io/enforce": "restricted"}
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lockstep-monitors", "labels": labels}})
+    try:
+        assert _reached({}, "lockstep-monitors") == {"metrics"}
+    finally:
+        kubectl("delete", "namespace", "lockstep-monitors", "--wait=false")
 
 
 # ---- disruptions ----

@@ -29,6 +29,7 @@ GRACE_SECONDS = 30
 OUTSIDE = Pace(writers=2, readers=1, writes_per_second=8, reads_per_second=8, call_seconds=20, wait_seconds=30)
 MODES = [("FULL", "DOMAIN"), ("ZERO", "PER_EVENT"), ("ZERO", "DOMAIN"), ("FULL", "PER_EVENT")]
 STANDSTILL_SECONDS = 5
+LIVENESS_SECONDS = 75  # longer than it would take to restart somebody: failureThreshold times periodSeconds
 FORWARD_SECONDS = 60
 
 
@@ -108,7 +109,7 @@ def _all(forwards: list[Forward]) -> str:
 @pytest.fixture(scope="module")
 def cluster(empty_cluster, evidence_folder: pathlib.Path):
     """The demo under load."""
-    kubectl("apply", "--kustomize", str(kube.UNDER_LOAD))
+    kube.apply_overlay(kube.UNDER_LOAD)
     for application, count in SERVICES.items():
         wait_ready(application, count, 240)
     kubectl("wait", "--for=condition=complete", "--timeout=120s", "job/topics", seconds=130)
@@ -135,15 +136,16 @@ class Disturbance:
     something written be visible. It says what clients saw of it."""
 
     def __init__(self, observer: Observer, outside: Outside, kind: str, *targets: str, hidden: bool = True,
-                 but: frozenset[str] = frozenset()) -> None:
+                 but: frozenset[str] = frozenset(), same_pods: bool = False) -> None:
         """hidden: a client with the documented policy must see no error, one without it nothing but UNAVAILABLE, and
-        either what is in but."""
+        either what is in but. same_pods: the services' pods must be those of before."""
         self._observer, self._outside, self._kind, self._targets = observer, outside, kind, targets
-        self._hidden, self._but = hidden, but
+        self._hidden, self._but, self._same_pods = hidden, but, same_pods
 
     def __enter__(self) -> "Disturbance":
         self._before, self._outside_before = self._observer.status(), dict(self._outside.calls.ended)
         self._restarts = kube.restarts()
+        self._pods = set(kube.names("order-service") + kube.names("delivery-service"))
         self._start = time.time()
         return self
 
@@ -165,6 +167,9 @@ class Disturbance:
         if self._hidden:
             assert _errors(seen["documented"]).keys() <= self._but and _errors(seen["outside"]).keys() <= self._but
             assert _codes({how: 1 for how in _errors(seen["bare"]) if how not in self._but}).keys() <= {"UNAVAILABLE"}
+        assert all(_codes(_errors(how)).keys() <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"} for how in seen.values())
+        if self._same_pods:
+            assert self._pods == set(kube.names("order-service") + kube.names("delivery-service"))
         # Nobody was restarted by a probe.
         grown = {name: count for name, count in kube.restarts().items() if count > self._restarts.get(name, 0)}
         assert not grown
@@ -192,8 +197,8 @@ def _more(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
 
 @pytest.fixture
 def disturbance(observer: Observer, outside: Outside):
-    def make(kind: str, *targets: str, hidden: bool = True, but: frozenset[str] = frozenset()) -> Disturbance:
-        return Disturbance(observer, outside, kind, *targets, hidden=hidden, but=but)
+    def make(kind: str, *targets: str, **expected: Any) -> Disturbance:
+        return Disturbance(observer, outside, kind, *targets, **expected)
     return make
 
 
@@ -276,7 +281,7 @@ def test_the_kubelet_restarted(request: pytest.FixtureRequest, disturbance) -> N
 
 @pytest.mark.parametrize("server", ["kafka", "postgresql"])
 def test_a_servers_pod_deleted(server: str, disturbance) -> None:
-    with disturbance(f"delete_{server}", server, hidden=False):
+    with disturbance(f"delete_{server}", server, hidden=False, same_pods=True):
         kubectl("delete", "pod", f"{server}-0", "--wait=true", seconds=120)
         wait_ready(server, 1)
         for application, count in SERVICES.items():
@@ -284,11 +289,11 @@ def test_a_servers_pod_deleted(server: str, disturbance) -> None:
 
 
 def test_without_a_database_services_are_not_ready_and_not_restarted(disturbance) -> None:
-    with disturbance("no_postgresql", "postgresql", hidden=False):
+    with disturbance("no_postgresql", "postgresql", hidden=False, same_pods=True):
         kubectl("scale", "statefulset/postgresql", "--replicas=0")
         for application in SERVICES:
             kube.wait_until(lambda name=application: kube.ready(name) == 0, 90, f"{application} is not ready")
-        time.sleep(75)  # longer than liveness would take to restart them: failureThreshold times periodSeconds
+        time.sleep(LIVENESS_SECONDS)
         assert all(kube.ready(application) == 0 for application in SERVICES)
         kubectl("scale", "statefulset/postgresql", "--replicas=1")
         wait_ready("postgresql", 1)
@@ -298,11 +303,11 @@ def test_without_a_database_services_are_not_ready_and_not_restarted(disturbance
 
 def test_without_kafka_writes_go_on_and_nobody_is_restarted(observer: Observer, disturbance) -> None:
     # Those who wait for a delivery to be in step wait as long as they said they would.
-    with disturbance("no_kafka", "kafka", but=frozenset({"GetDelivery DEADLINE_EXCEEDED"})):
+    with disturbance("no_kafka", "kafka", but=frozenset({"GetDelivery DEADLINE_EXCEEDED"}), same_pods=True):
         kubectl("scale", "statefulset/kafka", "--replicas=0")
         kube.wait_until(lambda: not kube.pods("kafka"), 90, "Kafka is gone")
         before = observer.status()["documented"]["CreateOrder OK"]
-        time.sleep(15)
+        time.sleep(LIVENESS_SECONDS)
         assert observer.status()["documented"]["CreateOrder OK"] > before
         assert all(kube.ready(application) == count for application, count in SERVICES.items())
         kubectl("scale", "statefulset/kafka", "--replicas=1")
@@ -313,7 +318,7 @@ def test_a_password_changes_without_a_restart(disturbance) -> None:
     secret = next(volume["secret"]["secretName"] for volume in kube.pods("order-service")[0]["spec"]["volumes"]
                   if volume["name"] == "database")
     pod = kube.names("order-service")[0]
-    with disturbance("password", "order-service", hidden=False):
+    with disturbance("password", "order-service", hidden=False, same_pods=True):
         kubectl("patch", "secret", secret, "--patch", json.dumps({"stringData": {"password": "another-one"}}))
         # What the pods see of it, the services read; the image has a cat.
         kube.wait_until(lambda: kubectl("exec", pod, "--container=order-service", "--", "cat",

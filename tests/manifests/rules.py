@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from documents import Container, Overlay, Workload
 from network import Listener, host_and_port, listeners_of, selected, service_hosts
-from programs import Program, Programs
+from programs import ROOT, Program, Programs
 
 Rule = Callable[[Overlay, Programs], Iterator[str]]
 RULES: list[Rule] = []
@@ -501,3 +501,30 @@ def scaled_once(overlay: Overlay, _: Programs) -> Iterator[str]:
                    if one["spec"]["scaleTargetRef"]["name"] == workload.name]
         if len(scalers) != 1:
             yield f"{workload} has {len(scalers)} autoscalers"
+
+
+@rule
+def alerts_are_explained(overlay: Overlay, _: Programs) -> Iterator[str]:
+    """The page for operators names each alert and its severity, and none that there is not."""
+    if not any(overlay.of_kind("PrometheusRule")):
+        return
+    page = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    told = {(name.strip(), severity) for names, severity in
+            re.findall(r"^\| ([A-Za-z, ]+) \| (critical|warning) \|", page, re.MULTILINE) for name in names.split(",")}
+    there = {(one["alert"], one["labels"]["severity"]) for document in overlay.of_kind("PrometheusRule")
+             for group in document["spec"]["groups"] for one in group["rules"]}
+    for name, severity in sorted(there - told):
+        yield f"deploy/README.md does not say of {name} that it is {severity}"
+    for name, severity in sorted(told - there):
+        yield f"deploy/README.md tells of {name} ({severity}), which there is not"
+
+
+@rule
+def authorities_come_without_keys(overlay: Overlay, _: Programs) -> Iterator[str]:
+    """Of a Secret of an authority that operators keep, a pod gets the certificate only."""
+    for workload in overlay.workloads():
+        for volume in workload.pod.get("volumes", []):
+            name = volume.get("secret", {}).get("secretName", "")
+            keys = {item["key"] for item in volume.get("secret", {}).get("items", [])}
+            if re.search(r"-database-ca$|-cluster-ca$", name) and keys != {"ca.crt"}:
+                yield f"{workload} gets the key of {name}"

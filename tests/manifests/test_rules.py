@@ -78,6 +78,28 @@ def drop(overlay: Overlay, kind: str, name: str) -> None:
 # ---- containers ----
 
 
+@breaks("alerts_are_explained", "production", "does not say of Unheard")
+def an_alert_is_not_in_the_page(overlay: Overlay) -> None:
+    """One more than the page has."""
+    rules_there = there(overlay, "PrometheusRule", "lockstep")["spec"]["groups"][0]["rules"]
+    rules_there.append({**rules_there[0], "alert": "Unheard"})
+
+
+@breaks("alerts_are_explained", "production", "DeadLetters (warning), which there is not")
+def an_alert_of_the_page_is_not_there(overlay: Overlay) -> None:
+    """The page tells of it."""
+    for group in there(overlay, "PrometheusRule", "lockstep")["spec"]["groups"]:
+        group["rules"] = [one for one in group["rules"] if one["alert"] != "DeadLetters"]
+
+
+@breaks("authorities_come_without_keys", "production-operators", "gets the key of order-database-ca")
+def an_authority_comes_whole(overlay: Overlay) -> None:
+    """All that the Secret has."""
+    for volume in order(overlay).workload.pod["volumes"]:
+        if volume.get("secret", {}).get("secretName") == "order-database-ca":
+            del volume["secret"]["items"]
+
+
 @breaks("both_services", "demo", "delivery-service is missing")
 def no_delivery(overlay: Overlay) -> None:
     drop(overlay, "Deployment", "delivery-service")

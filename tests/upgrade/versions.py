@@ -54,7 +54,7 @@ def connections(stack: Stack) -> list[psycopg.Connection]:
 
 
 def migrate(stack: Stack, build: pathlib.Path) -> None:
-    """As the Job of a rollout does it: beside the replicas, which go on."""
+    """As the init container of a rollout's first pod does it: beside the replicas, which go on."""
     for service in (stack.order, stack.delivery):
         before = service.program
         set_version(service, build)
