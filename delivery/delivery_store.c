@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "delivery/delivery_store_internal.h"
+#include "runtime/base/shutdown.h"
 #include "runtime/rpc/message.h"
 
 /* --- Connection --- */
@@ -39,6 +40,8 @@ void delivery_store_destroy(delivery_store *store) {
 bool delivery_store_connect(delivery_store *store, ls_error *error) {
   if (store->connection != NULL && ls_pg_is_alive(store->connection))
     return delivery_database_check(store->database, store->connection, error);
+  if (ls_shutdown_requested()) /* a server that does not answer must not hold up the end */
+    return ls_error_set(error, LS_UNAVAILABLE, true, "08001", "the service is stopping");
   if (store->connection == NULL)
     store->connection = ls_pg_connect(&store->database->options, error);
   else if (!ls_pg_reconnect(store->connection, error))

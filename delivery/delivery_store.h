@@ -25,7 +25,8 @@ delivery_store *delivery_store_new(delivery_database *database, ls_error *error)
 /* NULL is fine. */
 void delivery_store_destroy(delivery_store *store);
 
-/* Connects unless connected, to a database with the right schema. */
+/* Connects unless connected, to a database with the right schema. Not once the process was asked to
+ * end. */
 bool delivery_store_connect(delivery_store *store, ls_error *error);
 /* Its connection, of the store; NULL before the first. */
 ls_pg_connection *delivery_store_connection(delivery_store *store);

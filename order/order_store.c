@@ -6,6 +6,7 @@
 
 #include "order/order_store_internal.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/shutdown.h"
 
 /* Statements are few and their parameters are arrays: one plan serves all lengths, and planning
  * anew for each would cost more than it saves. All go by key, so that a plan made while the tables
@@ -109,6 +110,8 @@ bool order_store_connect(order_store *store, ls_error *error) {
 bool order_store_ready(order_store *store, ls_error *error) {
   if (order_store_is_connected(store))
     return true;
+  if (ls_shutdown_requested()) /* a server that does not answer must not hold up the end */
+    return ls_error_set(error, LS_UNAVAILABLE, true, "08001", "the service is stopping");
   if (ls_clock_monotonic_ms() < store->next_attempt_ms)
     return ls_error_set(error, LS_UNAVAILABLE, true, "08001", "the database does not answer");
   if (order_store_connect(store, error)) {

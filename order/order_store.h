@@ -34,7 +34,8 @@ void order_store_destroy(order_store *store);
 bool order_store_connect(order_store *store, ls_error *error);
 
 /* The same, but while the database is down it tries only now and then, after growing pauses, and
- * fails at once in between: what a thread with calls to answer asks before each batch. */
+ * fails at once in between, and once the process was asked to end: what a thread with calls to
+ * answer asks before each batch. */
 bool order_store_ready(order_store *store, ls_error *error);
 
 /* False once the connection is known to be lost; does not block. */

@@ -16,6 +16,7 @@
 #include "runtime/base/fault.h"
 #include "runtime/base/log.h"
 #include "runtime/base/retry.h"
+#include "runtime/base/shutdown.h"
 #include "runtime/base/thread.h"
 #include "runtime/base/wake.h"
 
@@ -311,6 +312,10 @@ static void *run(void *arg) {
   ls_backoff_init(&backoff, RETRY_MS, MAX_RETRY_MS / 2);
   relay->drained = true;
   while (!atomic_load(&relay->stopping)) {
+    if (ls_shutdown_requested()) { /* no new session: it might be waited for, and not answer */
+      pause_for(relay, MAX_RETRY_MS);
+      continue;
+    }
     ls_error error;
     ls_error_clear(&error);
     int64_t started_us = ls_clock_monotonic_us();
