@@ -26,6 +26,12 @@ int64_t ls_clock_wall_us(void) {
   return read_clock_us(CLOCK_REALTIME);
 }
 
+void ls_clock_sleep_ms(int64_t duration_ms) {
+  struct timespec duration = {.tv_sec = duration_ms / 1000,
+                              .tv_nsec = duration_ms % 1000 * 1000000};
+  nanosleep(&duration, NULL);
+}
+
 /* Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March, so that
  * the leap day is a year's last. */
 static int64_t days_from_date(int64_t year, int month, int day) {

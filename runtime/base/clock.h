@@ -15,6 +15,9 @@ int64_t ls_clock_monotonic_ms(void);
 /* Since 1970-01-01T00:00:00Z; may jump. */
 int64_t ls_clock_wall_us(void);
 
+/* Sleeps for so long, or until a signal is handled. */
+void ls_clock_sleep_ms(int64_t duration_ms);
+
 /* Room for "2024-02-29T23:59:59.123456Z" and its NUL. */
 enum { LS_RFC3339_BYTES = 28 };
 

@@ -125,6 +125,12 @@ failed:
   return NULL;
 }
 
+void ls_config_forget_secret(char *secret) {
+  if (secret)
+    explicit_bzero(secret, strlen(secret));
+  free(secret);
+}
+
 static bool set_from_file(config_parse *parse, const ls_option *option, const char *origin,
                           const char *path) {
   ls_error reason = {0};
@@ -134,8 +140,7 @@ static bool set_from_file(config_parse *parse, const ls_option *option, const ch
                         reason.message);
   bool done = config_set(option, origin, content, parse->config, parse->error) &&
               keep_path(parse, option, origin, path);
-  explicit_bzero(content, strlen(content));
-  free(content);
+  ls_config_forget_secret(content);
   return done;
 }
 

@@ -78,9 +78,12 @@ bool ls_config_parse(const ls_option *options, size_t option_count, const ls_pro
                      int argc, char *const *argv, void *config, int *action, ls_error *error);
 
 /* Reads a secret's file as the parser does, for those that change while the program runs: the
- * content without the newline at its end, which the caller overwrites and frees. NULL:
- * LS_INVALID_ARGUMENT with the path and the rule; LS_RESOURCE_EXHAUSTED. Any thread. */
+ * content without the newline at its end, for ls_config_forget_secret. NULL: LS_INVALID_ARGUMENT
+ * with the path and the rule; LS_RESOURCE_EXHAUSTED. Any thread. */
 char *ls_config_read_secret(const char *path, ls_error *error);
+
+/* Overwrites a secret, or a copy of one, and frees it. NULL is fine. Any thread. */
+void ls_config_forget_secret(char *secret);
 
 /* Frees the strings of a parsed configuration and sets them to NULL. */
 void ls_config_clear(const ls_option *options, size_t option_count, void *config);

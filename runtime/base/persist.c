@@ -2,7 +2,6 @@
 #include "runtime/base/persist.h"
 
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/clock.h"
@@ -26,12 +25,6 @@ static bool may_pass(const ls_error *error) {
   return error->retriable && (error->code == LS_UNAVAILABLE || error->code == LS_DEADLINE_EXCEEDED);
 }
 
-static void pause_ms(int64_t duration_ms) {
-  struct timespec duration = {.tv_sec = duration_ms / 1000,
-                              .tv_nsec = duration_ms % 1000 * 1000000};
-  nanosleep(&duration, NULL);
-}
-
 bool ls_persist(const char *what, int64_t timeout_ms, ls_attempt attempt, void *arg,
                 ls_error *error) {
   int64_t deadline_ms = ls_clock_monotonic_ms() + timeout_ms;
@@ -51,6 +44,6 @@ bool ls_persist(const char *what, int64_t timeout_ms, ls_attempt attempt, void *
       LS_WARN("waiting for what is not there yet", LS_STR("what", what),
               LS_INT("timeout_ms", timeout_ms), LS_ERR(&failure));
     int64_t wait_ms = ls_backoff_next(&backoff);
-    pause_ms(wait_ms < left_ms ? wait_ms : left_ms);
+    ls_clock_sleep_ms(wait_ms < left_ms ? wait_ms : left_ms);
   }
 }

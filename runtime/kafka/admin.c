@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "runtime/base/clock.h"
 #include "runtime/base/log.h"
@@ -35,12 +34,6 @@ static int time_left_ms(int64_t deadline_ms) {
   if (left > INT_MAX)
     return INT_MAX;
   return left > 0 ? (int)left : 0;
-}
-
-static void pause_ms(int64_t duration_ms) {
-  struct timespec duration = {.tv_sec = duration_ms / 1000,
-                              .tv_nsec = (duration_ms % 1000) * 1000000};
-  nanosleep(&duration, NULL);
 }
 
 void ls_kafka_topic_settings_set(ls_kafka_topic_settings *settings, int64_t retention_ms,
@@ -210,7 +203,7 @@ static bool await_topic(rd_kafka_t *client, const ls_kafka_topic_spec *spec, int
         ask_partitions(client, topic, left_ms < QUESTION_MS ? left_ms : QUESTION_MS, &last);
     if (partitions > 0 || (last.code != LS_OK && !last.retriable))
       break;
-    pause_ms(left_ms < PAUSE_MS ? left_ms : PAUSE_MS);
+    ls_clock_sleep_ms(left_ms < PAUSE_MS ? left_ms : PAUSE_MS);
   }
   rd_kafka_topic_destroy(topic);
   if (partitions == 0) {
@@ -292,7 +285,7 @@ static bool request_until(creation *self, ls_error *error) {
               LS_INT("timeout_ms", left_ms), LS_ERR(said));
     self->has_told = true;
     int64_t wait_ms = ls_backoff_next(&backoff);
-    pause_ms(wait_ms < left_ms ? wait_ms : left_ms);
+    ls_clock_sleep_ms(wait_ms < left_ms ? wait_ms : left_ms);
   }
 }
 

@@ -10,12 +10,6 @@
 
 enum { LOOK_MS = 5000 };
 
-static void forget(char *secret) {
-  if (secret)
-    explicit_bzero(secret, strlen(secret));
-  free(secret);
-}
-
 bool ls_kafka_password_init(ls_kafka_password *password, const ls_kafka_options *options,
                             ls_error *error) {
   if (!options->sasl_password_file || !options->sasl_password_file[0])
@@ -35,18 +29,18 @@ bool ls_kafka_password_init(ls_kafka_password *password, const ls_kafka_options 
 /* Takes `found` over. */
 static bool take(ls_kafka_password *password, rd_kafka_t *client, char *found, ls_error *error) {
   if (strcmp(password->current, found) == 0) {
-    forget(found);
+    ls_config_forget_secret(found);
     return true;
   }
   rd_kafka_error_t *failure = rd_kafka_sasl_set_credentials(client, password->username, found);
   if (failure) {
     ls_kafka_error_set(error, rd_kafka_error_code(failure), rd_kafka_error_string(failure));
     rd_kafka_error_destroy(failure);
-    forget(found);
+    ls_config_forget_secret(found);
     return false;
   }
   LS_INFO("kafka password was read again", LS_STR("client", rd_kafka_name(client)));
-  forget(password->current);
+  ls_config_forget_secret(password->current);
   password->current = found;
   return true;
 }
@@ -65,7 +59,7 @@ void ls_kafka_password_look(ls_kafka_password *password, rd_kafka_t *client) {
 }
 
 void ls_kafka_password_clear(ls_kafka_password *password) {
-  forget(password->current);
+  ls_config_forget_secret(password->current);
   free(password->username);
   free(password->path);
   *password = (ls_kafka_password){0};

@@ -138,12 +138,6 @@ static PGconn *open_session(const ls_pg_connection *connection, const char *pass
   return PQconnectdbParams(params.names, params.values, 1);
 }
 
-static void forget(char *secret) {
-  if (secret)
-    explicit_bzero(secret, strlen(secret));
-  free(secret);
-}
-
 /* Opens a session with the password as it is now. False: `session` is NULL. */
 static bool open_with_password(const ls_pg_connection *connection, PGconn **session,
                                ls_error *error) {
@@ -157,7 +151,7 @@ static bool open_with_password(const ls_pg_connection *connection, PGconn **sess
                           reason.message);
   }
   *session = open_session(connection, from_file ? from_file : connection->password);
-  forget(from_file);
+  ls_config_forget_secret(from_file);
   return *session ||
          ls_error_set(error, LS_RESOURCE_EXHAUSTED, true, NULL, "out of memory to connect");
 }
@@ -302,9 +296,9 @@ void ls_pg_connection_destroy(ls_pg_connection *connection) {
     free(connection->channels[i]);
   free(connection->channels);
   free(connection->application_name);
-  forget(connection->password);
+  ls_config_forget_secret(connection->password);
   free(connection->password_file);
-  forget(connection->conninfo);
+  ls_config_forget_secret(connection->conninfo);
   free(connection);
 }
 
