@@ -73,6 +73,8 @@ void order_lookup_destroy(order_lookup *lookup) {
 
 /* --- With the mutex held --- */
 
+static const char out_of_memory[] = "out of memory for order lookups";
+
 static void give_up(order_lookup *lookup, const char *text) {
   lookup->down = true;
   ls_error_set(&lookup->error, LS_UNAVAILABLE, true, NULL, "%s", text);
@@ -83,7 +85,7 @@ static void push(order_lookup *lookup, range ids) {
     size_t capacity = lookup->waiting_capacity == 0 ? 16 : 2 * lookup->waiting_capacity;
     range *larger = realloc(lookup->waiting, capacity * sizeof *larger);
     if (larger == NULL) {
-      give_up(lookup, "out of memory for order lookups");
+      give_up(lookup, out_of_memory);
       return;
     }
     lookup->waiting = larger;
@@ -217,7 +219,8 @@ static void on_done(const ls_rpc_status *status, const Order__V1__BatchGetOrders
   free(call);
 }
 
-static void start_call(order_lookup *lookup, lookup_call *call) {
+/* False: out of memory. */
+static bool start_call(order_lookup *lookup, lookup_call *call) {
   Order__V1__BatchGetOrdersRequest request = ORDER__V1__BATCH_GET_ORDERS_REQUEST__INIT;
   request.n_order_ids = call->ids.count;
   request.order_ids = (int64_t *)(uintptr_t)(lookup->order_ids + call->ids.first);
@@ -225,8 +228,8 @@ static void start_call(order_lookup *lookup, lookup_call *call) {
                                      lookup->options.timeout_ms / try_share[call->ids.tries] + 1};
   ls_counter_add(lookup->options.counters->lookups, 1);
   ls_counter_add(lookup->options.counters->lookup_ids, call->ids.count);
-  order_v1_order_service_batch_get_orders_async(lookup->options.channel, &request, &options,
-                                                on_done, call);
+  return order_v1_order_service_batch_get_orders_async(lookup->options.channel, &request, &options,
+                                                       on_done, call);
 }
 
 /* Starts what may be started and waits until nothing is under way. With the mutex held. */
@@ -237,14 +240,19 @@ static void run_calls(order_lookup *lookup) {
     if (may_start) {
       lookup_call *call = malloc(sizeof *call);
       if (call == NULL) {
-        give_up(lookup, "out of memory for order lookups");
+        give_up(lookup, out_of_memory);
         continue;
       }
       *call = (lookup_call){lookup, lookup->waiting[--lookup->waiting_count]};
       lookup->under_way++;
       pthread_mutex_unlock(&lookup->mutex);
-      start_call(lookup, call);
+      bool started = start_call(lookup, call);
       pthread_mutex_lock(&lookup->mutex);
+      if (!started) {
+        lookup->under_way--;
+        free(call);
+        give_up(lookup, out_of_memory);
+      }
     } else if (lookup->under_way > 0) {
       pthread_cond_wait(&lookup->ended, &lookup->mutex);
     } else {

@@ -2,6 +2,7 @@
 #include "deploy/local/demo_calls.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "delivery/v1/delivery_service.grpc-c.h"
 #include "deploy/local/demo_orders.h"
@@ -37,6 +38,14 @@ void demo_calls_close(demo_calls *calls) {
   calls->services = NULL;
   pthread_mutex_destroy(&calls->lock);
   pthread_cond_destroy(&calls->changed);
+}
+
+/* A driver that has no memory for a call has nothing left to tell. */
+static void expect_started(bool started) {
+  if (started)
+    return;
+  fputs("lockstep-demo: out of memory\n", stderr);
+  exit(EXIT_FAILURE);
 }
 
 static void hand_back(demo_calls *calls, demo_ended *call) {
@@ -78,8 +87,8 @@ static void time_delivery(demo_sample *sample, const demo_order *written) {
   request.min_order_version = written->version;
   sample->ended.is_sample = true;
   sample->answered_us = ls_clock_monotonic_us();
-  delivery_v1_delivery_service_get_delivery_async(sample->delivery, &request, &sample_options,
-                                                  on_delivery, sample);
+  expect_started(delivery_v1_delivery_service_get_delivery_async(
+      sample->delivery, &request, &sample_options, on_delivery, sample));
 }
 
 static void take_refusal(demo_write *self, const ls_rpc_status *status) {
@@ -145,8 +154,8 @@ static void send_create(demo_write *self) {
   Order__V1__CreateOrderRequest request = ORDER__V1__CREATE_ORDER_REQUEST__INIT;
   request.request_id = self->request_id;
   request.order = &draft.order;
-  order_v1_order_service_create_order_async(next_order(self->calls), &request, &call_options,
-                                            on_created, self);
+  expect_started(order_v1_order_service_create_order_async(next_order(self->calls), &request,
+                                                           &call_options, on_created, self));
 }
 
 static void send_change(demo_write *self) {
@@ -158,8 +167,8 @@ static void send_change(demo_write *self) {
   request.order = &draft.order;
   request.update_mask = &draft.mask;
   request.expected_version = self->order.version;
-  order_v1_order_service_update_order_async(next_order(self->calls), &request, &call_options,
-                                            on_changed, self);
+  expect_started(order_v1_order_service_update_order_async(next_order(self->calls), &request,
+                                                           &call_options, on_changed, self));
 }
 
 static void send_cancel(demo_write *self) {
@@ -168,15 +177,15 @@ static void send_cancel(demo_write *self) {
   request.request_id = self->request_id;
   request.order_id = self->order.order_id;
   request.reason = reason; /* whichever version it is at: expected_version stays 0 */
-  order_v1_order_service_cancel_order_async(next_order(self->calls), &request, &call_options,
-                                            on_cancelled, self);
+  expect_started(order_v1_order_service_cancel_order_async(next_order(self->calls), &request,
+                                                           &call_options, on_cancelled, self));
 }
 
 static void send_read(demo_write *self) {
   Order__V1__GetOrderRequest request = ORDER__V1__GET_ORDER_REQUEST__INIT;
   request.order_id = self->order.order_id;
-  order_v1_order_service_get_order_async(next_order(self->calls), &request, &call_options, on_read,
-                                         self);
+  expect_started(order_v1_order_service_get_order_async(next_order(self->calls), &request,
+                                                        &call_options, on_read, self));
 }
 
 void demo_write_send_again(demo_write *self) {

@@ -3,6 +3,6 @@
 #define LOCKSTEP_GEN_VERSION_H
 
 /* LS_RPC_GENERATED_VERSION of the runtime that the output is for (runtime/rpc/method.h). */
-#define GENERATED_VERSION 1
+#define GENERATED_VERSION 2
 
 #endif

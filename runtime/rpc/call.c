@@ -148,6 +148,7 @@ static void recycle(ls_rpc_call *call) {
   call->handler_ended = call->end_posted = call->end_done = call->close_posted = false;
   call->cancelled = call->cancel_told = call->aborted = call->broken = false;
   call->initial_sent = call->reading = call->half_closed = false;
+  call->compresses = call->owes_slot = false;
   memset(&call->queue, 0, sizeof call->queue);
   call->on_cancel = call->on_writable = call->on_done = NULL;
   call->state = NULL;
@@ -178,13 +179,28 @@ static void release_when_over(ls_rpc_call *call) {
   observe(call);
   if (call->on_done != NULL)
     call->on_done(call, call->done_arg);
-  ls_rpc_server *server = call->poller->server;
-  atomic_fetch_sub(&server->active_calls, 1);
+  ls_rpc_poller *poller = call->poller;
+  const ls_rpc_method_entry *entry = call->entry;
+  bool owes_slot = call->owes_slot;
+  atomic_fetch_sub(&poller->server->active_calls, 1);
   recycle(call);
-  count_live(server, -1);
+  if (owes_slot) /* needs no memory: there is a struct to use again now */
+    ls_rpc_call_post(poller, entry);
+  count_live(poller->server, -1);
 }
 
 /* --- Ending --- */
+
+/* Locked. */
+static void send_initial(ls_rpc_call *call, grpc_op *op) {
+  op->op = GRPC_OP_SEND_INITIAL_METADATA;
+  op->data.send_initial_metadata.count = call->initial.count;
+  op->data.send_initial_metadata.metadata = call->initial.items;
+  if (call->compresses) {
+    op->data.send_initial_metadata.maybe_compression_level.is_set = 1;
+    op->data.send_initial_metadata.maybe_compression_level.level = GRPC_COMPRESS_LEVEL_HIGH;
+  }
+}
 
 /* Sends the end if its time has come. Locked. */
 static void try_end(ls_rpc_call *call) {
@@ -194,20 +210,17 @@ static void try_end(ls_rpc_call *call) {
   grpc_op ops[4];
   memset(ops, 0, sizeof ops);
   size_t count = 0;
-  if (!call->initial_sent) {
-    ops[count].op = GRPC_OP_SEND_INITIAL_METADATA;
-    ops[count].data.send_initial_metadata.count = call->initial.count;
-    ops[count].data.send_initial_metadata.metadata = call->initial.items;
-    count++;
-  }
+  if (!call->initial_sent)
+    send_initial(call, &ops[count++]);
   if (call->reply != NULL) {
     ops[count].op = GRPC_OP_SEND_MESSAGE;
+    ops[count].flags = call->queue.compressed ? 0 : GRPC_WRITE_NO_COMPRESS;
     ops[count].data.send_message.send_message = call->reply;
     count++;
   }
   if (call->status.details != NULL)
     ls_rpc_metadata_add(&call->trailing, "grpc-status-details-bin", call->status.details,
-                        call->status.details_bytes);
+                        call->status.details_bytes, NULL);
   call->status_message = grpc_slice_from_copied_string(ls_rpc_status_message(&call->status));
   ops[count].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
   ops[count].data.send_status_from_server.status = (grpc_status_code)call->status.code;
@@ -364,22 +377,16 @@ static void abort_call(ls_rpc_call *call, const ls_error *error) {
 
 /* Starts the next send, if there is one. Locked. */
 static void send_next(ls_rpc_call *call) {
-  grpc_byte_buffer *buffer = ls_rpc_send_queue_next(&call->queue);
-  if (buffer == NULL)
-    return;
   grpc_op ops[2];
   memset(ops, 0, sizeof ops);
-  size_t count = 0;
+  grpc_byte_buffer *buffer = ls_rpc_send_queue_next(&call->queue, &ops[0]);
+  if (buffer == NULL)
+    return;
+  size_t count = 1;
   if (!call->initial_sent) {
     call->initial_sent = true;
-    ops[count].op = GRPC_OP_SEND_INITIAL_METADATA;
-    ops[count].data.send_initial_metadata.count = call->initial.count;
-    ops[count].data.send_initial_metadata.metadata = call->initial.items;
-    count++;
+    send_initial(call, &ops[count++]);
   }
-  ops[count].op = GRPC_OP_SEND_MESSAGE;
-  ops[count].data.send_message.send_message = buffer;
-  count++;
   call->outgoing = buffer;
   call->outstanding++;
   ls_rpc_start(call->core, ops, count, &call->sent);
@@ -418,8 +425,10 @@ ls_rpc_send_result ls_rpc_call_send(ls_rpc_call *call, const ProtobufCMessage *m
   }
   pthread_mutex_lock(&call->lock);
   ls_rpc_send_result result = LS_RPC_CLOSED;
-  if (!call->cancelled && !call->broken && !call->handler_ended)
+  bool open = !call->cancelled && !call->broken && !call->handler_ended;
+  if (open)
     result = ls_rpc_send_queue_push(&call->queue, buffer, bytes);
+  bool is_short = open && result == LS_RPC_CLOSED;
   if (result == LS_RPC_SENT || result == LS_RPC_SENT_FULL) {
     buffer = NULL;
     send_next(call);
@@ -427,6 +436,11 @@ ls_rpc_send_result ls_rpc_call_send(ls_rpc_call *call, const ProtobufCMessage *m
   pthread_mutex_unlock(&call->lock);
   if (buffer != NULL)
     grpc_byte_buffer_destroy(buffer);
+  if (is_short) {
+    ls_error error;
+    ls_error_set(&error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
+    abort_call(call, &error);
+  }
   return result;
 }
 
@@ -547,8 +561,7 @@ static void on_requested(ls_rpc_tag *tag, bool ok) {
     return;
   }
   atomic_fetch_add(&poller->server->active_calls, 1);
-  if (!ls_rpc_call_post(poller, entry))
-    LS_ERROR("out of memory: a request slot is lost");
+  call->owes_slot = !ls_rpc_call_post(poller, entry);
   call->started_us = ls_clock_monotonic_us();
   if (entry == NULL)
     call->deadline = call->details.deadline;

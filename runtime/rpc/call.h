@@ -31,7 +31,8 @@ typedef enum ls_rpc_send_result {
   LS_RPC_SENT,        /* taken; there is room for more */
   LS_RPC_SENT_FULL,   /* taken; the call's buffer is now full: wait for writable */
   LS_RPC_WOULD_BLOCK, /* not taken: the buffer is full; writable will be called */
-  LS_RPC_CLOSED       /* not taken: the call is over or cancelled */
+  LS_RPC_CLOSED       /* not taken: the call is over, cancelled, or there was no memory for the
+                         message, which ends the call with RESOURCE_EXHAUSTED */
 } ls_rpc_send_result;
 
 typedef void (*ls_rpc_call_callback)(ls_rpc_call *call, void *arg);
@@ -66,6 +67,15 @@ bool ls_rpc_call_add_initial_metadata(ls_rpc_call *call, const char *key, const 
                                       size_t value_bytes);
 bool ls_rpc_call_add_trailing_metadata(ls_rpc_call *call, const char *key, const void *value,
                                        size_t value_bytes);
+
+/* Whether messages sent from now on are compressed, by what the client takes; they are not until
+ * this says so. To be turned on before the first send or the end, afterwards it has no effect; may
+ * then be turned off and on for single messages. */
+void ls_rpc_call_compress(ls_rpc_call *call, bool compress);
+
+/* Whether the newest message from the client came compressed; false also where gRPC's core does not
+ * tell. In start and message only. */
+bool ls_rpc_call_message_compressed(const ls_rpc_call *call);
 
 /* Registers a callback, at most one of each kind. In start only.
  * cancel: the call is cancelled (once). The handler still has to end it.

@@ -38,15 +38,8 @@ const char *ls_rpc_call_peer(ls_rpc_call *call) {
 
 bool ls_rpc_call_metadata(const ls_rpc_call *call, const char *key, const char **value,
                           size_t *value_bytes) {
-  for (size_t i = 0; i < call->metadata.count; i++) {
-    const grpc_metadata *item = &call->metadata.metadata[i];
-    if (grpc_slice_str_cmp(item->key, key) == 0) {
-      *value = (const char *)GRPC_SLICE_START_PTR(item->value);
-      *value_bytes = GRPC_SLICE_LENGTH(item->value);
-      return true;
-    }
-  }
-  return false;
+  return ls_rpc_metadata_find(call->metadata.metadata, call->metadata.count, key, value,
+                              value_bytes);
 }
 
 const char *ls_rpc_call_trace_parent(ls_rpc_call *call) {
@@ -75,7 +68,7 @@ bool ls_rpc_call_add_initial_metadata(ls_rpc_call *call, const char *key, const 
                                       size_t value_bytes) {
   pthread_mutex_lock(&call->lock);
   bool added = !call->initial_sent && !call->handler_ended &&
-               ls_rpc_metadata_add(&call->initial, key, value, value_bytes);
+               ls_rpc_metadata_add(&call->initial, key, value, value_bytes, NULL);
   pthread_mutex_unlock(&call->lock);
   return added;
 }
@@ -84,9 +77,21 @@ bool ls_rpc_call_add_trailing_metadata(ls_rpc_call *call, const char *key, const
                                        size_t value_bytes) {
   pthread_mutex_lock(&call->lock);
   bool added =
-      !call->handler_ended && ls_rpc_metadata_add(&call->trailing, key, value, value_bytes);
+      !call->handler_ended && ls_rpc_metadata_add(&call->trailing, key, value, value_bytes, NULL);
   pthread_mutex_unlock(&call->lock);
   return added;
+}
+
+void ls_rpc_call_compress(ls_rpc_call *call, bool compress) {
+  pthread_mutex_lock(&call->lock);
+  if (!call->initial_sent && compress)
+    call->compresses = true;
+  call->queue.compressed = compress;
+  pthread_mutex_unlock(&call->lock);
+}
+
+bool ls_rpc_call_message_compressed(const ls_rpc_call *call) {
+  return ls_rpc_was_compressed(call->core);
 }
 
 void ls_rpc_call_on_cancel(ls_rpc_call *call, ls_rpc_call_callback callback, void *arg) {

@@ -152,6 +152,19 @@ void ls_rpc_channel_destroy(ls_rpc_channel *channel) {
   free(channel);
 }
 
+/* What is sent before the first message. */
+static bool collect_metadata(ls_rpc_client_call *call, const ls_rpc_call_options *options,
+                             ls_error *error) {
+  for (size_t i = 0; i < options->metadata_count; i++) {
+    const ls_rpc_metadata *item = &options->metadata[i];
+    if (!ls_rpc_metadata_add(&call->metadata, item->key, item->value, item->value_bytes, error))
+      return false;
+  }
+  return !options->compress ||
+         ls_rpc_metadata_add(&call->metadata, GRPC_COMPRESSION_REQUEST_ALGORITHM_MD_KEY, "gzip", 4,
+                             error);
+}
+
 void ls_rpc_client_call_start(ls_rpc_client_call *call, ls_rpc_channel *channel,
                               const ls_rpc_method *method, const ls_rpc_call_options *options) {
   static const ls_rpc_call_options none = {0};
@@ -167,11 +180,12 @@ void ls_rpc_client_call_start(ls_rpc_client_call *call, ls_rpc_channel *channel,
       grpc_channel_create_call(channel->core, NULL, GRPC_PROPAGATE_DEFAULTS, channel->queue,
                                grpc_slice_from_static_string(method->path), NULL, deadline, NULL);
   call->message = grpc_empty_slice();
+  call->received = options->received;
   grpc_metadata_array_init(&call->initial);
   grpc_metadata_array_init(&call->trailing);
-  for (size_t i = 0; i < options->metadata_count; i++)
-    ls_rpc_metadata_add(&call->metadata, options->metadata[i].key, options->metadata[i].value,
-                        options->metadata[i].value_bytes);
+  ls_error error;
+  if (!collect_metadata(call, options, &error))
+    grpc_call_cancel_with_status(call->core, (grpc_status_code)error.code, error.message, NULL);
   if (options->wait_for_ready)
     call->initial_flags =
         GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
@@ -208,6 +222,55 @@ void ls_rpc_client_call_receive_status(ls_rpc_client_call *call, grpc_op *op) {
 
 void ls_rpc_client_call_status(ls_rpc_client_call *call, ls_rpc_status *status) {
   ls_rpc_status_receive(status, call->code, call->message, &call->trailing);
+  if (call->received != NULL) {
+    ls_rpc_metadata_clear(&call->received->initial);
+    ls_rpc_metadata_clear(&call->received->trailing);
+    ls_rpc_metadata_copy(&call->received->initial, &call->initial);
+    ls_rpc_metadata_copy(&call->received->trailing, &call->trailing);
+  }
+}
+
+ls_rpc_received *ls_rpc_received_new(void) {
+  return calloc(1, sizeof(ls_rpc_received));
+}
+
+void ls_rpc_received_destroy(ls_rpc_received *received) {
+  if (received == NULL)
+    return;
+  ls_rpc_metadata_clear(&received->initial);
+  ls_rpc_metadata_clear(&received->trailing);
+  free(received);
+}
+
+bool ls_rpc_received_initial(const ls_rpc_received *received, const char *key, const char **value,
+                             size_t *value_bytes) {
+  return ls_rpc_metadata_find(received->initial.items, received->initial.count, key, value,
+                              value_bytes);
+}
+
+bool ls_rpc_received_trailing(const ls_rpc_received *received, const char *key, const char **value,
+                              size_t *value_bytes) {
+  return ls_rpc_metadata_find(received->trailing.items, received->trailing.count, key, value,
+                              value_bytes);
+}
+
+bool ls_rpc_received_compressed(const ls_rpc_received *received) {
+  return received->compressed;
+}
+
+ProtobufCMessage *ls_rpc_client_call_message(ls_rpc_client_call *call, grpc_byte_buffer *buffer,
+                                             ls_rpc_status *status) {
+  if (call->received != NULL)
+    call->received->compressed = ls_rpc_was_compressed(call->core);
+  ls_error error;
+  ls_error_clear(&error);
+  ProtobufCMessage *message =
+      ls_rpc_unpack(call->method->response, buffer, call->channel->options.max_depth, NULL, &error);
+  if (message == NULL) {
+    ls_code code = error.code == LS_RESOURCE_EXHAUSTED ? LS_RESOURCE_EXHAUSTED : LS_INTERNAL;
+    ls_rpc_status_set(status, code, "%s answered %s", call->method->path, error.message);
+  }
+  return message;
 }
 
 void ls_rpc_client_call_end(ls_rpc_client_call *call) {

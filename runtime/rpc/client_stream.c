@@ -57,11 +57,11 @@ static void finish_when_over(ls_rpc_stream *stream) {
   if (!over)
     return;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
+  ls_rpc_client_call_status(&stream->call, &status);
   if (stream->verdict.code != LS_OK) {
+    ls_rpc_status_clear(&status);
     status = stream->verdict;
     stream->verdict = (ls_rpc_status)LS_RPC_STATUS_INIT;
-  } else {
-    ls_rpc_client_call_status(&stream->call, &status);
   }
   bool blocking = stream->blocking;
   if (!blocking && stream->dispatch->done != NULL)
@@ -116,15 +116,24 @@ static void on_ended(ls_rpc_tag *tag, bool ok) {
   finish_when_over(stream);
 }
 
+/* Ends the call with a status of the runtime's own, which it takes. Locked. */
+static void give_up(ls_rpc_stream *stream, ls_rpc_status *status) {
+  if (stream->verdict.code == LS_OK && !stream->ended_by_status)
+    stream->verdict = *status;
+  else
+    ls_rpc_status_clear(status);
+  if (!stream->ended_by_status)
+    grpc_call_cancel(stream->call.core, NULL);
+}
+
 /* Starts the next send, or the half-close once all is sent. Locked. */
 static void send_next(ls_rpc_stream *stream) {
   grpc_op op;
   memset(&op, 0, sizeof op);
-  grpc_byte_buffer *buffer =
-      stream->broken || stream->ended_by_status ? NULL : ls_rpc_send_queue_next(&stream->queue);
+  grpc_byte_buffer *buffer = stream->broken || stream->ended_by_status
+                                 ? NULL
+                                 : ls_rpc_send_queue_next(&stream->queue, &op);
   if (buffer != NULL) {
-    op.op = GRPC_OP_SEND_MESSAGE;
-    op.data.send_message.send_message = buffer;
     stream->outgoing = buffer;
     stream->outstanding++;
     ls_rpc_start(stream->call.core, &op, 1, &stream->sent);
@@ -179,16 +188,12 @@ static void on_received(ls_rpc_tag *tag, bool ok) {
 
   ProtobufCMessage *message = NULL;
   if (buffer != NULL && ok) {
-    ls_error error;
-    ls_error_clear(&error);
-    message = ls_rpc_unpack(stream->call.method->response, buffer,
-                            stream->call.channel->options.max_depth, NULL, &error);
+    ls_rpc_status refusal = LS_RPC_STATUS_INIT;
+    message = ls_rpc_client_call_message(&stream->call, buffer, &refusal);
     if (message == NULL) {
       pthread_mutex_lock(&stream->lock);
-      ls_rpc_status_set(&stream->verdict, LS_INTERNAL, "%s answered %s", stream->call.method->path,
-                        error.message);
+      give_up(stream, &refusal);
       pthread_mutex_unlock(&stream->lock);
-      grpc_call_cancel(stream->call.core, NULL);
     }
   }
   if (buffer != NULL)
@@ -214,7 +219,7 @@ static ls_rpc_stream *begin(ls_rpc_channel *channel, const ls_rpc_method *method
                             const ls_rpc_stream_dispatch *dispatch, const void *events, void *arg) {
   ls_rpc_stream *stream = calloc(1, sizeof *stream);
   if (stream == NULL)
-    abort(); /* as for unary calls */
+    return NULL;
   stream->opened.complete = on_opened;
   stream->sent.complete = on_sent;
   stream->received.complete = on_received;
@@ -226,6 +231,7 @@ static ls_rpc_stream *begin(ls_rpc_channel *channel, const ls_rpc_method *method
   stream->blocking = dispatch == NULL;
   stream->room = true;
   stream->queue.limit_bytes = channel->options.send_buffer_bytes;
+  stream->queue.compressed = true;
   stream->outstanding = 2;
   pthread_mutex_init(&stream->lock, NULL);
   ls_condition_init(&stream->changed);
@@ -268,11 +274,17 @@ ls_rpc_send_result ls_rpc_stream_send(ls_rpc_stream *stream, const ProtobufCMess
   grpc_byte_buffer *buffer = ls_rpc_pack(message, &bytes);
   pthread_mutex_lock(&stream->lock);
   ls_rpc_send_result result = LS_RPC_CLOSED;
-  if (!stream->broken && !stream->ended_by_status && !stream->close_wanted && sends_many(stream))
+  bool open =
+      !stream->broken && !stream->ended_by_status && !stream->close_wanted && sends_many(stream);
+  if (open)
     result = ls_rpc_send_queue_push(&stream->queue, buffer, bytes);
   if (result == LS_RPC_SENT || result == LS_RPC_SENT_FULL) {
     buffer = NULL;
     send_next(stream);
+  } else if (open && result == LS_RPC_CLOSED) {
+    ls_rpc_status refusal = LS_RPC_STATUS_INIT;
+    ls_rpc_status_set(&refusal, LS_RESOURCE_EXHAUSTED, "out of memory");
+    give_up(stream, &refusal);
   }
   pthread_mutex_unlock(&stream->lock);
   if (buffer != NULL)
@@ -295,6 +307,8 @@ void ls_rpc_stream_read_next(ls_rpc_stream *stream) {
 }
 
 void ls_rpc_stream_half_close(ls_rpc_stream *stream) {
+  if (stream == NULL)
+    return;
   pthread_mutex_lock(&stream->lock);
   if (sends_many(stream)) {
     stream->close_wanted = true;
@@ -303,7 +317,17 @@ void ls_rpc_stream_half_close(ls_rpc_stream *stream) {
   pthread_mutex_unlock(&stream->lock);
 }
 
+void ls_rpc_stream_compress(ls_rpc_stream *stream, bool compress) {
+  if (stream == NULL)
+    return;
+  pthread_mutex_lock(&stream->lock);
+  stream->queue.compressed = compress;
+  pthread_mutex_unlock(&stream->lock);
+}
+
 void ls_rpc_stream_cancel(ls_rpc_stream *stream) {
+  if (stream == NULL)
+    return;
   grpc_call_cancel(stream->call.core, NULL);
 }
 
@@ -316,7 +340,7 @@ ls_rpc_stream *ls_rpc_stream_open(ls_rpc_channel *channel, const ls_rpc_method *
 }
 
 bool ls_rpc_stream_write(ls_rpc_stream *stream, const ProtobufCMessage *message) {
-  for (;;) {
+  while (stream != NULL) {
     pthread_mutex_lock(&stream->lock);
     stream->room = false;
     pthread_mutex_unlock(&stream->lock);
@@ -328,9 +352,12 @@ bool ls_rpc_stream_write(ls_rpc_stream *stream, const ProtobufCMessage *message)
       ls_condition_wait_until(&stream->changed, &stream->lock, -1);
     pthread_mutex_unlock(&stream->lock);
   }
+  return false;
 }
 
 ProtobufCMessage *ls_rpc_stream_read(ls_rpc_stream *stream) {
+  if (stream == NULL)
+    return NULL;
   pthread_mutex_lock(&stream->lock);
   bool ended = stream->end_of_messages;
   pthread_mutex_unlock(&stream->lock);
@@ -347,6 +374,11 @@ ProtobufCMessage *ls_rpc_stream_read(ls_rpc_stream *stream) {
 }
 
 bool ls_rpc_stream_finish(ls_rpc_stream *stream, ls_rpc_status *status) {
+  if (stream == NULL) {
+    if (status != NULL)
+      ls_rpc_status_set(status, LS_RESOURCE_EXHAUSTED, "out of memory");
+    return false;
+  }
   pthread_mutex_lock(&stream->lock);
   /* After the last message the status is on its way; before it nobody wants the rest. The core's
    * call is there as long as its status has not come. */

@@ -23,14 +23,11 @@ static void on_completed(ls_rpc_tag *tag, bool ok) {
   ls_rpc_client_call_status(&u->call, &status);
   ProtobufCMessage *response = NULL;
   if (status.code == LS_OK) {
-    ls_error error;
-    ls_error_clear(&error);
     if (u->response != NULL)
-      response = ls_rpc_unpack(u->call.method->response, u->response,
-                               u->call.channel->options.max_depth, NULL, &error);
-    if (response == NULL)
-      ls_rpc_status_set(&status, LS_INTERNAL, "%s answered %s", u->call.method->path,
-                        u->response != NULL ? error.message : "OK without a message");
+      response = ls_rpc_client_call_message(&u->call, u->response, &status);
+    else
+      ls_rpc_status_set(&status, LS_INTERNAL, "%s answered OK without a message",
+                        u->call.method->path);
   }
   u->done(&status, response, u->arg);
   ls_rpc_status_clear(&status);
@@ -41,12 +38,12 @@ static void on_completed(ls_rpc_tag *tag, bool ok) {
   free(u);
 }
 
-static void start(ls_rpc_channel *channel, const ls_rpc_method *method,
+static bool start(ls_rpc_channel *channel, const ls_rpc_method *method,
                   const ProtobufCMessage *request, const ls_rpc_call_options *options,
                   void (*done)(ls_rpc_status *, ProtobufCMessage *, void *), void *arg) {
   unary *u = calloc(1, sizeof *u);
   if (u == NULL)
-    abort(); /* the one out-of-memory exit of clients: a call that is never answered is worse */
+    return false;
   u->completed.complete = on_completed;
   u->done = done;
   u->arg = arg;
@@ -64,6 +61,7 @@ static void start(ls_rpc_channel *channel, const ls_rpc_method *method,
   ops[4].data.recv_message.recv_message = &u->response;
   ls_rpc_client_call_receive_status(&u->call, &ops[5]);
   ls_rpc_start(u->call.core, ops, 6, &u->completed);
+  return true;
 }
 
 /* --- Asynchronous --- */
@@ -82,14 +80,17 @@ static void dispatch_typed(ls_rpc_status *status, ProtobufCMessage *response, vo
   free(typed);
 }
 
-void ls_rpc_unary_start(ls_rpc_channel *channel, const ls_rpc_method *method,
+bool ls_rpc_unary_start(ls_rpc_channel *channel, const ls_rpc_method *method,
                         const ProtobufCMessage *request, const ls_rpc_call_options *options,
                         ls_rpc_unary_dispatch dispatch, ls_rpc_function done, void *arg) {
   typed_done *typed = malloc(sizeof *typed);
   if (typed == NULL)
-    abort();
+    return false;
   *typed = (typed_done){dispatch, done, arg};
-  start(channel, method, request, options, dispatch_typed, typed);
+  if (start(channel, method, request, options, dispatch_typed, typed))
+    return true;
+  free(typed);
+  return false;
 }
 
 /* --- Blocking --- */
@@ -119,7 +120,10 @@ bool ls_rpc_unary(ls_rpc_channel *channel, const ls_rpc_method *method,
   waiter w = {.status = LS_RPC_STATUS_INIT};
   pthread_mutex_init(&w.lock, NULL);
   ls_condition_init(&w.changed);
-  start(channel, method, request, options, wake_waiter, &w);
+  if (!start(channel, method, request, options, wake_waiter, &w)) {
+    ls_rpc_status_set(&w.status, LS_RESOURCE_EXHAUSTED, "out of memory");
+    w.done = true;
+  }
   pthread_mutex_lock(&w.lock);
   while (!w.done)
     ls_condition_wait_until(&w.changed, &w.lock, -1);

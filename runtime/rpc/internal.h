@@ -65,6 +65,7 @@ typedef struct ls_rpc_pending_message {
   struct ls_rpc_pending_message *next;
   grpc_byte_buffer *buffer;
   size_t bytes;
+  uint32_t flags; /* of GRPC_OP_SEND_MESSAGE */
 } ls_rpc_pending_message;
 
 typedef struct ls_rpc_send_queue {
@@ -73,15 +74,16 @@ typedef struct ls_rpc_send_queue {
   size_t limit_bytes; /* at or above: full */
   size_t sending_bytes;
   bool sending;
-  bool wanted; /* somebody waits for room */
+  bool wanted;     /* somebody waits for room */
+  bool compressed; /* what is pushed is to be compressed, if the call has a compression */
 } ls_rpc_send_queue;
 
 /* Takes the buffer unless it answers LS_RPC_WOULD_BLOCK; LS_RPC_CLOSED when out of memory. */
 ls_rpc_send_result ls_rpc_send_queue_push(ls_rpc_send_queue *queue, grpc_byte_buffer *buffer,
                                           size_t bytes);
-/* The next buffer to send, now the caller's, marked as being sent; NULL if there is none or one is
- * being sent. */
-grpc_byte_buffer *ls_rpc_send_queue_next(ls_rpc_send_queue *queue);
+/* Fills `op` with the sending of the next buffer, now the caller's, marked as being sent; NULL if
+ * there is none or one is being sent. */
+grpc_byte_buffer *ls_rpc_send_queue_next(ls_rpc_send_queue *queue, grpc_op *op);
 /* The one being sent has gone. True: somebody waits for room and there is some. */
 bool ls_rpc_send_queue_sent(ls_rpc_send_queue *queue);
 void ls_rpc_send_queue_clear(ls_rpc_send_queue *queue);
@@ -92,9 +94,18 @@ typedef struct ls_rpc_metadata_list {
   size_t count, capacity;
 } ls_rpc_metadata_list;
 
+/* LS_INVALID_ARGUMENT for what gRPC does not allow, LS_RESOURCE_EXHAUSTED when out of memory. */
 bool ls_rpc_metadata_add(ls_rpc_metadata_list *list, const char *key, const void *value,
-                         size_t value_bytes);
+                         size_t value_bytes, ls_error *error);
+/* Copies what was received; as much as there is memory for. */
+void ls_rpc_metadata_copy(ls_rpc_metadata_list *list, const grpc_metadata_array *received);
+/* The first value of a key in `count` items; false if there is none. */
+bool ls_rpc_metadata_find(const grpc_metadata *items, size_t count, const char *key,
+                          const char **value, size_t *value_bytes);
 void ls_rpc_metadata_clear(ls_rpc_metadata_list *list);
+
+/* Whether the newest message that the core has handed over came compressed. */
+bool ls_rpc_was_compressed(grpc_call *call);
 
 /* A status out of what a call ended with; takes the details from the trailing metadata. */
 void ls_rpc_status_receive(ls_rpc_status *status, grpc_status_code code, grpc_slice message,

@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Major version of the contract between generated code and this runtime. */
-#define LS_RPC_GENERATED_VERSION 1
+#define LS_RPC_GENERATED_VERSION 2
 
 typedef enum ls_rpc_kind {
   LS_RPC_UNARY,

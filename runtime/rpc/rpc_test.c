@@ -111,6 +111,13 @@ static void handle_echo(ls_rpc_call *call, const Note *request, void *user_data)
     ECHO(echo_reply)(call, &answer);
     return;
   }
+  if (strcmp(request->text, "compressed?") == 0) {
+    Note answer = *request;
+    answer.number = ls_rpc_call_message_compressed(call);
+    ls_rpc_call_compress(call, answer.number != 0);
+    ECHO(echo_reply)(call, &answer);
+    return;
+  }
   if (strcmp(request->text, "flaky") == 0 && atomic_fetch_add(&f->held, 1) < 2) {
     ls_rpc_call_fail(call, LS_UNAVAILABLE, "not yet");
     return;
@@ -335,14 +342,85 @@ static void metadata_goes_both_ways(void **state) {
   fixture *f = start(NULL, NULL);
   static const char trace[] = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   ls_rpc_metadata metadata[] = {{"x-word-bin", "a\0b", 3}, {"traceparent", trace, 55}};
-  ls_rpc_call_options options = {.metadata = metadata, .metadata_count = 2};
+  ls_rpc_received *received = ls_rpc_received_new();
+  ls_rpc_call_options options = {.metadata = metadata, .metadata_count = 2, .received = received};
   Note request = NOTE_INIT;
   request.text = (char *)"metadata";
-  Note *response = NULL;
-  assert_true(ECHO(echo)(f->channel, &request, &options, &response, NULL));
-  assert_int_equal(response->number, 3);
-  assert_string_equal(response->text, trace);
-  lockstep__test__v1__note__free_unpacked(response, NULL);
+  const char *value;
+  size_t bytes;
+  for (int i = 0; i < 2; i++) { /* the second call's takes the place of the first's */
+    Note *response = NULL;
+    assert_true(ECHO(echo)(f->channel, &request, &options, &response, NULL));
+    assert_int_equal(response->number, 3);
+    assert_string_equal(response->text, trace);
+    lockstep__test__v1__note__free_unpacked(response, NULL);
+    assert_true(ls_rpc_received_initial(received, "x-first", &value, &bytes));
+    assert_int_equal(bytes, 3);
+    assert_memory_equal(value, "yes", 3);
+    assert_true(ls_rpc_received_trailing(received, "x-back-bin", &value, &bytes));
+    assert_int_equal(bytes, 3);
+    assert_memory_equal(value, "a\0b", 3);
+    assert_false(ls_rpc_received_initial(received, "x-back-bin", &value, &bytes));
+    assert_false(ls_rpc_received_trailing(received, "x-first", &value, &bytes));
+  }
+
+  /* A call that does not get far has its metadata, too: none. */
+  options.metadata = NULL;
+  options.metadata_count = 0;
+  request.text = (char *)"fail";
+  assert_false(ECHO(echo)(f->channel, &request, &options, NULL, NULL));
+  assert_false(ls_rpc_received_initial(received, "x-first", &value, &bytes));
+  assert_true(ls_rpc_received_trailing(received, "grpc-status-details-bin", &value, &bytes));
+  ls_rpc_received_destroy(received);
+  stop(f);
+}
+
+static void metadata_that_grpc_does_not_allow_is_refused(void **state) {
+  (void)state;
+  fixture *f = start(NULL, NULL);
+  static const struct {
+    ls_rpc_metadata metadata;
+    const char *told;
+  } wrong[] = {
+      {{"X-Upper", "v", 1}, "X-Upper"},
+      {{"with space", "v", 1}, "with space"},
+      {{"x-text", "\x01", 1}, "x-text"},
+  };
+  Note request = NOTE_INIT;
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    ls_rpc_call_options options = {.metadata = &wrong[i].metadata, .metadata_count = 1};
+    ls_rpc_status status = LS_RPC_STATUS_INIT;
+    assert_false(ECHO(echo)(f->channel, &request, &options, NULL, &status));
+    assert_int_equal(status.code, LS_INVALID_ARGUMENT);
+    assert_non_null(strstr(ls_rpc_status_message(&status), wrong[i].told));
+    ls_rpc_stream *stream = ECHO(chat_open)(f->channel, &options);
+    assert_null(ECHO(chat_read)(stream));
+    assert_false(ls_rpc_stream_finish(stream, &status));
+    assert_int_equal(status.code, LS_INVALID_ARGUMENT);
+    ls_rpc_status_clear(&status);
+  }
+  stop(f);
+}
+
+static void messages_are_compressed_as_asked(void **state) {
+  (void)state;
+  fixture *f = start(NULL, NULL);
+  ls_rpc_received *received = ls_rpc_received_new();
+  Note request = NOTE_INIT;
+  request.text = (char *)"compressed?"; /* 1 if this came so; the answer comes as this did */
+  request.body.len = 4 << 10;
+  request.body.data = calloc(1, request.body.len);
+  for (int compressed = 0; compressed < 2; compressed++) {
+    ls_rpc_call_options options = {.compress = compressed != 0, .received = received};
+    Note *response = NULL;
+    assert_true(ECHO(echo)(f->channel, &request, &options, &response, NULL));
+    assert_int_equal(response->number, compressed);
+    assert_int_equal(response->body.len, request.body.len);
+    assert_int_equal(ls_rpc_received_compressed(received), compressed);
+    lockstep__test__v1__note__free_unpacked(response, NULL);
+  }
+  free(request.body.data);
+  ls_rpc_received_destroy(received);
   stop(f);
 }
 
@@ -758,6 +836,8 @@ int main(void) {
       cmocka_unit_test(asynchronous_calls_are_answered),
       cmocka_unit_test(status_details_reach_the_client),
       cmocka_unit_test(metadata_goes_both_ways),
+      cmocka_unit_test(metadata_that_grpc_does_not_allow_is_refused),
+      cmocka_unit_test(messages_are_compressed_as_asked),
       cmocka_unit_test(deadline_is_seen_and_kept),
       cmocka_unit_test(cancellation_reaches_the_handler),
       cmocka_unit_test(unknown_and_unhandled_methods_are_unimplemented),

@@ -44,8 +44,12 @@ static void set_defaults(ls_rpc_server_options *options) {
     options->max_depth = 64;
 }
 
-static const char *copy(const char *text) {
-  return text != NULL ? strdup(text) : NULL;
+/* Replaces a string by a copy; false when out of memory. */
+static bool keep(const char **text) {
+  if (*text == NULL)
+    return true;
+  *text = strdup(*text);
+  return *text != NULL;
 }
 
 static int bounded(size_t value) {
@@ -103,9 +107,9 @@ ls_rpc_server *ls_rpc_server_new(const ls_rpc_server_options *options, ls_error 
     server->options = *options;
   set_defaults(&server->options);
   ls_rpc_tls *tls = &server->options.tls;
-  tls->certificate_file = copy(tls->certificate_file);
-  tls->key_file = copy(tls->key_file);
-  tls->authority_file = copy(tls->authority_file);
+  bool kept = keep(&tls->certificate_file);
+  kept = keep(&tls->key_file) && kept;
+  kept = keep(&tls->authority_file) && kept;
   server->shutdown_tag.complete = on_core_shut_down;
   pthread_mutex_init(&server->lock, NULL);
   ls_condition_init(&server->changed);
@@ -120,7 +124,7 @@ ls_rpc_server *ls_rpc_server_new(const ls_rpc_server_options *options, ls_error 
   pthread_sigmask(SIG_SETMASK, &signals, NULL);
 
   server->pollers = calloc(server->options.threads, sizeof *server->pollers);
-  if (server->pollers == NULL) {
+  if (server->pollers == NULL || !kept) {
     ls_rpc_server_destroy(server);
     ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, "", "out of memory");
     return NULL;

@@ -80,6 +80,8 @@ struct ls_rpc_call {
   bool aborted; /* `status` is the runtime's, whatever the handler says */
   bool broken;  /* a send failed */
   bool initial_sent;
+  bool compresses; /* the initial metadata names a compression */
+  bool owes_slot;  /* there was no memory to post another one when this was requested */
   bool reading, half_closed;
   ls_rpc_send_queue queue;
   grpc_byte_buffer *reply;

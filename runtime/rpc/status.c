@@ -11,6 +11,9 @@
 
 #define TYPE_PREFIX "type.googleapis.com/"
 
+/* Of details from outside. */
+enum { MAX_DEPTH = 16 };
+
 void ls_rpc_status_clear(ls_rpc_status *status) {
   free(status->message);
   free(status->details);
@@ -35,13 +38,18 @@ const char *ls_rpc_status_message(const ls_rpc_status *status) {
   return status->message != NULL ? status->message : "";
 }
 
-/* Appends one detail to the packed google.rpc.Status. A message without room for it stays as it
- * was: details help, the code decides. */
-static void add_detail(ls_rpc_status *status, const ProtobufCMessage *detail) {
+/* A status without memory for one more detail stays as it was: details help, the code decides. */
+void ls_rpc_status_add_detail(ls_rpc_status *status, const ProtobufCMessage *detail) {
   Google__Rpc__Status *old = NULL;
   Google__Rpc__Status packed = GOOGLE__RPC__STATUS__INIT;
-  if (status->details != NULL)
-    old = google__rpc__status__unpack(NULL, status->details_bytes, status->details);
+  if (status->details != NULL) {
+    ls_error error;
+    old = (Google__Rpc__Status *)ls_rpc_message_unpack(&google__rpc__status__descriptor,
+                                                       status->details, status->details_bytes,
+                                                       MAX_DEPTH, NULL, &error);
+    if (old == NULL && error.code == LS_RESOURCE_EXHAUSTED)
+      return;
+  }
   size_t count = old != NULL ? old->n_details : 0;
 
   Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
@@ -99,7 +107,7 @@ void ls_rpc_status_add_error_info(ls_rpc_status *status, const char *reason, con
     pointers[info.n_metadata++] = entry;
   }
   va_end(arguments);
-  add_detail(status, &info.base);
+  ls_rpc_status_add_detail(status, &info.base);
 }
 
 void ls_rpc_status_add_bad_request(ls_rpc_status *status, const ls_rpc_field_violation *violations,
@@ -116,7 +124,7 @@ void ls_rpc_status_add_bad_request(ls_rpc_status *status, const ls_rpc_field_vio
     }
     request.n_field_violations = count;
     request.field_violations = pointers;
-    add_detail(status, &request.base);
+    ls_rpc_status_add_detail(status, &request.base);
   }
   free(pointers);
   free(items);
@@ -128,29 +136,37 @@ void ls_rpc_status_add_retry_info(ls_rpc_status *status, int64_t delay_ms) {
   delay.nanos = (int32_t)(delay_ms % 1000) * 1000000;
   Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
   info.retry_delay = &delay;
-  add_detail(status, &info.base);
+  ls_rpc_status_add_detail(status, &info.base);
+}
+
+/* Whether the type of what is in an Any is this one (google/protobuf/any.proto). */
+static bool is_of_type(const Google__Protobuf__Any *any, const ProtobufCMessageDescriptor *type) {
+  const char *name = strrchr(any->type_url, '/');
+  return name != NULL && strcmp(name + 1, type->name) == 0;
+}
+
+ProtobufCMessage *ls_rpc_status_detail(const ls_rpc_status *status,
+                                       const ProtobufCMessageDescriptor *type) {
+  if (status->details == NULL)
+    return NULL;
+  Google__Rpc__Status *details = (Google__Rpc__Status *)ls_rpc_message_unpack(
+      &google__rpc__status__descriptor, status->details, status->details_bytes, MAX_DEPTH, NULL,
+      NULL);
+  if (details == NULL)
+    return NULL;
+  ProtobufCMessage *found = NULL;
+  for (size_t i = 0; i < details->n_details && found == NULL; i++) {
+    const Google__Protobuf__Any *any = details->details[i];
+    if (is_of_type(any, type))
+      found = ls_rpc_message_unpack(type, any->value.data, any->value.len, MAX_DEPTH, NULL, NULL);
+  }
+  google__rpc__status__free_unpacked(details, NULL);
+  return found;
 }
 
 Google__Rpc__ErrorInfo *ls_rpc_status_error_info(const ls_rpc_status *status) {
-  enum { MAX_DEPTH = 16 };
-  if (status->details == NULL)
-    return NULL;
-  ProtobufCMessage *message =
-      ls_rpc_message_unpack(&google__rpc__status__descriptor, status->details,
-                            status->details_bytes, MAX_DEPTH, NULL, NULL);
-  if (message == NULL)
-    return NULL;
-  Google__Rpc__Status *details = (Google__Rpc__Status *)message;
-  Google__Rpc__ErrorInfo *info = NULL;
-  for (size_t i = 0; i < details->n_details && info == NULL; i++) {
-    const Google__Protobuf__Any *any = details->details[i];
-    if (strcmp(any->type_url, TYPE_PREFIX "google.rpc.ErrorInfo") == 0)
-      info = (Google__Rpc__ErrorInfo *)ls_rpc_message_unpack(&google__rpc__error_info__descriptor,
-                                                             any->value.data, any->value.len,
-                                                             MAX_DEPTH, NULL, NULL);
-  }
-  protobuf_c_message_free_unpacked(message, NULL);
-  return info;
+  return (Google__Rpc__ErrorInfo *)ls_rpc_status_detail(status,
+                                                        &google__rpc__error_info__descriptor);
 }
 
 void ls_rpc_status_receive(ls_rpc_status *status, grpc_status_code code, grpc_slice message,

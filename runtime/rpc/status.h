@@ -54,6 +54,15 @@ void ls_rpc_status_add_bad_request(ls_rpc_status *status, const ls_rpc_field_vio
 /* Appends a google.rpc.RetryInfo. */
 void ls_rpc_status_add_retry_info(ls_rpc_status *status, int64_t delay_ms);
 
+/* Appends a message of any type, google.rpc's or your own. Code and message must have been set
+ * before. */
+void ls_rpc_status_add_detail(ls_rpc_status *status, const ProtobufCMessage *detail);
+
+/* The first message of this type among the details, checked as ls_rpc_message_unpack does, or NULL.
+ * Free with its …__free_unpacked(detail, NULL). */
+ProtobufCMessage *ls_rpc_status_detail(const ls_rpc_status *status,
+                                       const ProtobufCMessageDescriptor *type);
+
 /* The first ErrorInfo among the details, or NULL. Free with google__rpc__error_info__free_unpacked.
  */
 Google__Rpc__ErrorInfo *ls_rpc_status_error_info(const ls_rpc_status *status);

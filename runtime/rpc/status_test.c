@@ -100,6 +100,28 @@ static void too_many_pairs_are_left_out(void **state) {
   ls_rpc_status_clear(&status);
 }
 
+static void details_of_any_type_are_found(void **state) {
+  (void)state;
+  ls_rpc_status status = LS_RPC_STATUS_INIT;
+  ls_rpc_status_set(&status, LS_UNAVAILABLE, "later");
+  ls_rpc_status_add_error_info(&status, "LATER", "d", NULL);
+  ls_rpc_status_add_retry_info(&status, 1500);
+  Google__Rpc__Help help = GOOGLE__RPC__HELP__INIT;
+  ls_rpc_status_add_detail(&status, &help.base);
+  Google__Rpc__RetryInfo *retry =
+      (Google__Rpc__RetryInfo *)ls_rpc_status_detail(&status, &google__rpc__retry_info__descriptor);
+  assert_non_null(retry);
+  assert_int_equal(retry->retry_delay->seconds, 1);
+  assert_int_equal(retry->retry_delay->nanos, 500000000);
+  google__rpc__retry_info__free_unpacked(retry, NULL);
+  Google__Rpc__Help *found =
+      (Google__Rpc__Help *)ls_rpc_status_detail(&status, &google__rpc__help__descriptor);
+  assert_non_null(found);
+  google__rpc__help__free_unpacked(found, NULL);
+  assert_null(ls_rpc_status_detail(&status, &google__rpc__bad_request__descriptor));
+  ls_rpc_status_clear(&status);
+}
+
 static void foreign_details_are_not_trusted(void **state) {
   (void)state;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
@@ -153,6 +175,7 @@ int main(void) {
       cmocka_unit_test(code_and_message_are_kept),
       cmocka_unit_test(details_add_up_in_order),
       cmocka_unit_test(too_many_pairs_are_left_out),
+      cmocka_unit_test(details_of_any_type_are_found),
       cmocka_unit_test(foreign_details_are_not_trusted),
       cmocka_unit_test(what_a_peer_sent_is_taken_over),
   };

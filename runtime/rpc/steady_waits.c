@@ -22,8 +22,9 @@ typedef long (*syscall_function)(long number, ...);
 enum { ARGUMENTS = 6 };
 
 static bool is_wall_clock_wait(long number, const long *arguments) {
-  return number == SYS_futex && arguments[3] != 0 &&
-         ((int)arguments[1] & ~FUTEX_PRIVATE_FLAG) == (FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME);
+  return number == SYS_futex &&
+         ((int)arguments[1] & ~FUTEX_PRIVATE_FLAG) == (FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME) &&
+         arguments[3] != 0;
 }
 
 long syscall(long number, ...) {

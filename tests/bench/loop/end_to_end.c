@@ -89,8 +89,9 @@ static void take_answer(timed_write *self, const ls_rpc_status *status,
   Delivery__V1__GetDeliveryRequest request = DELIVERY__V1__GET_DELIVERY_REQUEST__INIT;
   request.order_id = self->order_id;
   request.min_order_version = self->version;
-  delivery_v1_delivery_service_get_delivery_async(self->load->delivery, &request, &call_options,
-                                                  on_delivery, self);
+  if (!delivery_v1_delivery_service_get_delivery_async(self->load->delivery, &request,
+                                                       &call_options, on_delivery, self))
+    end_write(self, "out of memory");
 }
 
 static void on_created(const ls_rpc_status *status, const Order__V1__CreateOrderResponse *response,
@@ -123,8 +124,9 @@ static void send_create(timed_write *self, Order__V1__Order *order, char *reques
   Order__V1__CreateOrderRequest request = ORDER__V1__CREATE_ORDER_REQUEST__INIT;
   request.request_id = request_id;
   request.order = order;
-  order_v1_order_service_create_order_async(self->load->order, &request, &call_options, on_created,
-                                            self);
+  if (!order_v1_order_service_create_order_async(self->load->order, &request, &call_options,
+                                                 on_created, self))
+    end_write(self, "out of memory");
 }
 
 static void send_change(timed_write *self, Order__V1__Order *order, char *request_id) {
@@ -139,8 +141,9 @@ static void send_change(timed_write *self, Order__V1__Order *order, char *reques
   request.order = order;
   request.update_mask = &mask;
   request.expected_version = self->version;
-  order_v1_order_service_update_order_async(self->load->order, &request, &call_options, on_changed,
-                                            self);
+  if (!order_v1_order_service_update_order_async(self->load->order, &request, &call_options,
+                                                 on_changed, self))
+    end_write(self, "out of memory");
 }
 
 static void begin_write(timed_write *self, unsigned number) {

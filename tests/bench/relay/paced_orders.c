@@ -62,7 +62,8 @@ static void create(ls_rpc_channel *channel) {
   order.note = "Please ring twice, and leave it with the neighbours if nobody is in.";
   Order__V1__CreateOrderRequest request = ORDER__V1__CREATE_ORDER_REQUEST__INIT;
   request.order = &order;
-  order_v1_order_service_create_order_async(channel, &request, NULL, on_created, NULL);
+  if (!order_v1_order_service_create_order_async(channel, &request, NULL, on_created, NULL))
+    fail("start a call", "out of memory");
 }
 
 int main(int argc, char **argv) {

@@ -47,7 +47,9 @@ static void call_next(slot *self) {
   Lockstep__Bench__V1__EchoRequest request = LOCKSTEP__BENCH__V1__ECHO_REQUEST__INIT;
   request.text = text;
   request.number = self->number;
-  lockstep_bench_v1_echo_service_echo_async(self->run->channel, &request, NULL, on_answer, self);
+  if (!lockstep_bench_v1_echo_service_echo_async(self->run->channel, &request, NULL, on_answer,
+                                                 self))
+    fail("start a call", "out of memory");
 }
 
 static void on_answer(const ls_rpc_status *status,

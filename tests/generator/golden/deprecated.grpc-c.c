@@ -196,11 +196,11 @@ static void finish_test_deprecated_v1_mixed_current(
         status, (const Test__Deprecated__V1__Empty *)response, arg);
 }
 
-void test_deprecated_v1_mixed_current_async(
+bool test_deprecated_v1_mixed_current_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_mixed_current_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_deprecated_v1_mixed[0],
       (const ProtobufCMessage *)request, options, finish_test_deprecated_v1_mixed_current,
       (ls_rpc_function)done, arg);
@@ -227,11 +227,11 @@ static void finish_test_deprecated_v1_mixed_old(
         status, (const Test__Deprecated__V1__Empty *)response, arg);
 }
 
-void test_deprecated_v1_mixed_old_async(
+bool test_deprecated_v1_mixed_old_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_mixed_old_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_deprecated_v1_mixed[1],
       (const ProtobufCMessage *)request, options, finish_test_deprecated_v1_mixed_old,
       (ls_rpc_function)done, arg);
@@ -385,11 +385,11 @@ static void finish_test_deprecated_v1_old_service_get(
         status, (const Test__Deprecated__V1__Empty *)response, arg);
 }
 
-void test_deprecated_v1_old_service_get_async(
+bool test_deprecated_v1_old_service_get_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_old_service_get_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_deprecated_v1_old_service[0],
       (const ProtobufCMessage *)request, options, finish_test_deprecated_v1_old_service_get,
       (ls_rpc_function)done, arg);

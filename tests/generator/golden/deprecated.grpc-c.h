@@ -10,7 +10,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "deprecated.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -80,11 +80,11 @@ bool test_deprecated_v1_mixed_current(
     ls_rpc_status *status);
 
 /* Current at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_deprecated_v1_mixed_current_done)(
     const ls_rpc_status *status, const Test__Deprecated__V1__Empty *response, void *arg);
-void test_deprecated_v1_mixed_current_async(
+bool test_deprecated_v1_mixed_current_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_mixed_current_done done,
     void *arg);
@@ -99,12 +99,12 @@ bool test_deprecated_v1_mixed_old(
     ls_rpc_status *status);
 
 /* Old at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_deprecated_v1_mixed_old_done)(
     const ls_rpc_status *status, const Test__Deprecated__V1__Empty *response, void *arg);
 __attribute__((deprecated))
-void test_deprecated_v1_mixed_old_async(
+bool test_deprecated_v1_mixed_old_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_mixed_old_done done,
     void *arg);
@@ -212,12 +212,12 @@ bool test_deprecated_v1_old_service_get(
     ls_rpc_status *status);
 
 /* Get at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_deprecated_v1_old_service_get_done)(
     const ls_rpc_status *status, const Test__Deprecated__V1__Empty *response, void *arg);
 __attribute__((deprecated))
-void test_deprecated_v1_old_service_get_async(
+bool test_deprecated_v1_old_service_get_async(
     ls_rpc_channel *channel, const Test__Deprecated__V1__Empty *request,
     const ls_rpc_call_options *options, test_deprecated_v1_old_service_get_done done,
     void *arg);

@@ -9,7 +9,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "empty_service.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 

@@ -564,11 +564,11 @@ static void finish_test_keywords_v1_switch_register_(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_register__async(
+bool test_keywords_v1_switch_register__async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_register__done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[0],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_register_,
       (ls_rpc_function)done, arg);
@@ -722,11 +722,11 @@ static void finish_test_keywords_v1_switch_new(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_new_async(
+bool test_keywords_v1_switch_new_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_new_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[4],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_new,
       (ls_rpc_function)done, arg);
@@ -880,11 +880,11 @@ static void finish_test_keywords_v1_switch_errno(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_errno_async(
+bool test_keywords_v1_switch_errno_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_errno_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[8],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_errno,
       (ls_rpc_function)done, arg);
@@ -911,11 +911,11 @@ static void finish_test_keywords_v1_switch_va_start(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_va_start_async(
+bool test_keywords_v1_switch_va_start_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_va_start_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[9],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_va_start,
       (ls_rpc_function)done, arg);
@@ -942,11 +942,11 @@ static void finish_test_keywords_v1_switch___bool(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch___bool_async(
+bool test_keywords_v1_switch___bool_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch___bool_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[10],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch___bool,
       (ls_rpc_function)done, arg);
@@ -973,11 +973,11 @@ static void finish_test_keywords_v1_switch_service_(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_service__async(
+bool test_keywords_v1_switch_service__async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_service__done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[11],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_service_,
       (ls_rpc_function)done, arg);
@@ -1045,11 +1045,11 @@ static void finish_test_keywords_v1_switch_done(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_done_async(
+bool test_keywords_v1_switch_done_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_done_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[13],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_done,
       (ls_rpc_function)done, arg);
@@ -1076,11 +1076,11 @@ static void finish_test_keywords_v1_switch_request(
         status, (const Test__Keywords__V1__Struct *)response, arg);
 }
 
-void test_keywords_v1_switch_request_async(
+bool test_keywords_v1_switch_request_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_request_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_keywords_v1_switch[14],
       (const ProtobufCMessage *)request, options, finish_test_keywords_v1_switch_request,
       (ls_rpc_function)done, arg);

@@ -10,7 +10,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "keywords.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -184,11 +184,11 @@ bool test_keywords_v1_switch_register_(
     ls_rpc_status *status);
 
 /* Register at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_register__done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_register__async(
+bool test_keywords_v1_switch_register__async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_register__done done,
     void *arg);
@@ -302,11 +302,11 @@ bool test_keywords_v1_switch_new(
     ls_rpc_status *status);
 
 /* New at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_new_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_new_async(
+bool test_keywords_v1_switch_new_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_new_done done,
     void *arg);
@@ -420,11 +420,11 @@ bool test_keywords_v1_switch_errno(
     ls_rpc_status *status);
 
 /* Errno at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_errno_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_errno_async(
+bool test_keywords_v1_switch_errno_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_errno_done done,
     void *arg);
@@ -438,11 +438,11 @@ bool test_keywords_v1_switch_va_start(
     ls_rpc_status *status);
 
 /* VaStart at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_va_start_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_va_start_async(
+bool test_keywords_v1_switch_va_start_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_va_start_done done,
     void *arg);
@@ -456,11 +456,11 @@ bool test_keywords_v1_switch___bool(
     ls_rpc_status *status);
 
 /* _Bool at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch___bool_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch___bool_async(
+bool test_keywords_v1_switch___bool_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch___bool_done done,
     void *arg);
@@ -474,11 +474,11 @@ bool test_keywords_v1_switch_service_(
     ls_rpc_status *status);
 
 /* Service at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_service__done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_service__async(
+bool test_keywords_v1_switch_service__async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_service__done done,
     void *arg);
@@ -529,11 +529,11 @@ bool test_keywords_v1_switch_done(
     ls_rpc_status *status);
 
 /* Done at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_done_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_done_async(
+bool test_keywords_v1_switch_done_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_done_done done,
     void *arg);
@@ -547,11 +547,11 @@ bool test_keywords_v1_switch_request(
     ls_rpc_status *status);
 
 /* Request at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_keywords_v1_switch_request_done)(
     const ls_rpc_status *status, const Test__Keywords__V1__Struct *response, void *arg);
-void test_keywords_v1_switch_request_async(
+bool test_keywords_v1_switch_request_async(
     ls_rpc_channel *channel, const Test__Keywords__V1__Struct *request,
     const ls_rpc_call_options *options, test_keywords_v1_switch_request_done done,
     void *arg);

@@ -215,11 +215,11 @@ static void finish_test_kinds_v1_calculator_twice(
         status, (const Test__Kinds__V1__Number *)response, arg);
 }
 
-void test_kinds_v1_calculator_twice_async(
+bool test_kinds_v1_calculator_twice_async(
     ls_rpc_channel *channel, const Test__Kinds__V1__Number *request,
     const ls_rpc_call_options *options, test_kinds_v1_calculator_twice_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_kinds_v1_calculator[0],
       (const ProtobufCMessage *)request, options, finish_test_kinds_v1_calculator_twice,
       (ls_rpc_function)done, arg);

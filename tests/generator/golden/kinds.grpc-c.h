@@ -10,7 +10,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "kinds.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -97,11 +97,11 @@ bool test_kinds_v1_calculator_twice(
     ls_rpc_status *status);
 
 /* Twice at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_kinds_v1_calculator_twice_done)(
     const ls_rpc_status *status, const Test__Kinds__V1__Number *response, void *arg);
-void test_kinds_v1_calculator_twice_async(
+bool test_kinds_v1_calculator_twice_async(
     ls_rpc_channel *channel, const Test__Kinds__V1__Number *request,
     const ls_rpc_call_options *options, test_kinds_v1_calculator_twice_done done,
     void *arg);

@@ -232,11 +232,11 @@ static void finish_test_nested_names_v1_httpserver2_names_get_httpserver2(
         status, (const Test__NestedNames__V1__AB *)response, arg);
 }
 
-void test_nested_names_v1_httpserver2_names_get_httpserver2_async(
+bool test_nested_names_v1_httpserver2_names_get_httpserver2_async(
     ls_rpc_channel *channel, const Test__NestedNames__V1__HTTPServer2 *request,
     const ls_rpc_call_options *options, test_nested_names_v1_httpserver2_names_get_httpserver2_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_nested_names_v1_httpserver2_names[0],
       (const ProtobufCMessage *)request, options, finish_test_nested_names_v1_httpserver2_names_get_httpserver2,
       (ls_rpc_function)done, arg);
@@ -263,11 +263,11 @@ static void finish_test_nested_names_v1_httpserver2_names_nested(
         status, (const Test__NestedNames__V1__Outer__Inner__HTTPServer2 *)response, arg);
 }
 
-void test_nested_names_v1_httpserver2_names_nested_async(
+bool test_nested_names_v1_httpserver2_names_nested_async(
     ls_rpc_channel *channel, const Test__NestedNames__V1__Outer__Inner *request,
     const ls_rpc_call_options *options, test_nested_names_v1_httpserver2_names_nested_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_test_nested_names_v1_httpserver2_names[1],
       (const ProtobufCMessage *)request, options, finish_test_nested_names_v1_httpserver2_names_nested,
       (ls_rpc_function)done, arg);

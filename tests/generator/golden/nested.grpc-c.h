@@ -10,7 +10,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "nested.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -80,11 +80,11 @@ bool test_nested_names_v1_httpserver2_names_get_httpserver2(
     ls_rpc_status *status);
 
 /* GetHTTPServer2 at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_nested_names_v1_httpserver2_names_get_httpserver2_done)(
     const ls_rpc_status *status, const Test__NestedNames__V1__AB *response, void *arg);
-void test_nested_names_v1_httpserver2_names_get_httpserver2_async(
+bool test_nested_names_v1_httpserver2_names_get_httpserver2_async(
     ls_rpc_channel *channel, const Test__NestedNames__V1__HTTPServer2 *request,
     const ls_rpc_call_options *options, test_nested_names_v1_httpserver2_names_get_httpserver2_done done,
     void *arg);
@@ -98,11 +98,11 @@ bool test_nested_names_v1_httpserver2_names_nested(
     ls_rpc_status *status);
 
 /* Nested at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*test_nested_names_v1_httpserver2_names_nested_done)(
     const ls_rpc_status *status, const Test__NestedNames__V1__Outer__Inner__HTTPServer2 *response, void *arg);
-void test_nested_names_v1_httpserver2_names_nested_async(
+bool test_nested_names_v1_httpserver2_names_nested_async(
     ls_rpc_channel *channel, const Test__NestedNames__V1__Outer__Inner *request,
     const ls_rpc_call_options *options, test_nested_names_v1_httpserver2_names_nested_done done,
     void *arg);

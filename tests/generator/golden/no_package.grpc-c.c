@@ -91,11 +91,11 @@ static void finish_echo_send(
         status, (const Ping *)response, arg);
 }
 
-void echo_send_async(
+bool echo_send_async(
     ls_rpc_channel *channel, const Ping *request,
     const ls_rpc_call_options *options, echo_send_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_echo[0],
       (const ProtobufCMessage *)request, options, finish_echo_send,
       (ls_rpc_function)done, arg);

@@ -10,7 +10,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "no_package.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -52,11 +52,11 @@ bool echo_send(
     ls_rpc_status *status);
 
 /* Send at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*echo_send_done)(
     const ls_rpc_status *status, const Ping *response, void *arg);
-void echo_send_async(
+bool echo_send_async(
     ls_rpc_channel *channel, const Ping *request,
     const ls_rpc_call_options *options, echo_send_done done,
     void *arg);

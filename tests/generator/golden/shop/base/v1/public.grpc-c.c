@@ -112,11 +112,11 @@ static void finish_store_base_shelf_service_get_shelf(
         status, (const Store__Base__Shelf *)response, arg);
 }
 
-void store_base_shelf_service_get_shelf_async(
+bool store_base_shelf_service_get_shelf_async(
     ls_rpc_channel *channel, const Shop__Base__V1__Item *request,
     const ls_rpc_call_options *options, store_base_shelf_service_get_shelf_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_store_base_shelf_service[0],
       (const ProtobufCMessage *)request, options, finish_store_base_shelf_service_get_shelf,
       (ls_rpc_function)done, arg);

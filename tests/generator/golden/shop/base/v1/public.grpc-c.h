@@ -11,7 +11,7 @@
 #include "runtime/rpc/method.h"
 #include "runtime/rpc/server.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "shop/base/v1/public.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 
@@ -53,11 +53,11 @@ bool store_base_shelf_service_get_shelf(
     ls_rpc_status *status);
 
 /* GetShelf at the client, asynchronous: `done` (NULL: nobody) is called once, on the channel's thread;
- * response is NULL unless the status is OK, and lives only during the callback. See
- * ls_rpc_unary_start. */
+ * response is NULL unless the status is OK, and lives only during the callback. False: out of memory,
+ * `done` is not called. See ls_rpc_unary_start. */
 typedef void (*store_base_shelf_service_get_shelf_done)(
     const ls_rpc_status *status, const Store__Base__Shelf *response, void *arg);
-void store_base_shelf_service_get_shelf_async(
+bool store_base_shelf_service_get_shelf_async(
     ls_rpc_channel *channel, const Shop__Base__V1__Item *request,
     const ls_rpc_call_options *options, store_base_shelf_service_get_shelf_done done,
     void *arg);

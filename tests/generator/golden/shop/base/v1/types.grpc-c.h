@@ -4,7 +4,7 @@
 
 #include "runtime/rpc/method.h"
 
-#if LS_RPC_GENERATED_VERSION != 1
+#if LS_RPC_GENERATED_VERSION != 2
 #error "shop/base/v1/types.grpc-c.h is for another version of the runtime: generate it again"
 #endif
 

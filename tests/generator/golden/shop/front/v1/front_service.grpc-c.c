@@ -123,11 +123,11 @@ static void finish_shop_front_v1_front_service_find(
         status, (const Store__Base__Shelf *)response, arg);
 }
 
-void shop_front_v1_front_service_find_async(
+bool shop_front_v1_front_service_find_async(
     ls_rpc_channel *channel, const Shop__Base__V1__Item *request,
     const ls_rpc_call_options *options, shop_front_v1_front_service_find_done done,
     void *arg) {
-  ls_rpc_unary_start(
+  return ls_rpc_unary_start(
       channel, &methods_shop_front_v1_front_service[0],
       (const ProtobufCMessage *)request, options, finish_shop_front_v1_front_service_find,
       (ls_rpc_function)done, arg);
