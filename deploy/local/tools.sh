@@ -65,6 +65,9 @@ npm                       check buf_or_command npm
 golang-go                 check go_tools_or_go
 default-jre-headless      check schemas_or_java
 maven                     check schemas_or_maven
+default-jdk-headless      command javac
+protobuf-compiler-grpc    command grpc_python_plugin
+openssl                   command openssl
 systemd                   command systemd-analyze
 libfaketime               check faketime_library"
 

@@ -230,7 +230,10 @@ static void half_close_and_end_come_in_every_order(void **state) {
     course c;
     course_open(&c, s, LS_RPC_BIDIRECTIONAL, NULL, false);
     for (unsigned i = 0, of_client = 0, of_server = 0; i < STEPS; i++)
-      course_step(&c, mask >> i & 1 ? client[of_client++] : server[of_server++]);
+      if ((mask >> i & 1) != 0)
+        course_step(&c, client[of_client++]);
+      else
+        course_step(&c, server[of_server++]);
     assert_false(note_read(&c));
     assert_int_equal(c.read, 2);
     ls_rpc_status status = LS_RPC_STATUS_INIT;
@@ -329,9 +332,9 @@ static long resident_bytes(void) {
   int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
   assert_true(file >= 0 && read(file, text, sizeof text - 1) > 0);
   close(file);
-  long pages = 0;
-  assert_int_equal(sscanf(text, "%*d %ld", &pages), 1);
-  return pages * sysconf(_SC_PAGESIZE);
+  char *second = strchr(text, ' ');
+  assert_non_null(second);
+  return strtol(second, NULL, 10) * sysconf(_SC_PAGESIZE);
 }
 
 /* The body of a note is filled with its number. */

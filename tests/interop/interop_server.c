@@ -415,7 +415,7 @@ static bool serve(ls_rpc_server *server, int asked_port, ls_error *error) {
   if (serving) {
     ls_rpc_health_set(health, "", true);
     printf("listening on %d\n", port);
-    fflush(stdout);
+    (void)fflush(stdout);
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
