@@ -97,14 +97,50 @@ void text_literal(gen_text *out, const char *string) {
   text_string(out, "\"");
 }
 
+/* The bytes of the UTF-8 character at `text`, of which there are `bytes`; 0 if it is none. */
+static size_t character_bytes(const unsigned char *text, size_t bytes) {
+  if (text[0] < 0x80)
+    return 1;
+  size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+  if (text[0] < 0xc2 || text[0] > 0xf4 || length > bytes)
+    return 0;
+  for (size_t i = 1; i < length; i++)
+    if ((text[i] & 0xc0) != 0x80)
+      return 0;
+  return length;
+}
+
+/* True for the characters that make text after them run the other way, in which code can hide;
+ * compilers warn of them. */
+static bool changes_direction(const unsigned char *text, size_t length) {
+  if (length == 2)
+    return text[0] == 0xd8 && text[1] == 0x9c;
+  if (length != 3 || text[0] != 0xe2)
+    return false;
+  return (text[1] == 0x80 &&
+          (text[2] == 0x8e || text[2] == 0x8f || (text[2] >= 0xaa && text[2] <= 0xae))) ||
+         (text[1] == 0x81 && text[2] >= 0xa6 && text[2] <= 0xa9);
+}
+
+/* True where the two characters at `text` would end a comment, start another, or be a trigraph. */
+static bool has_meaning(const char *text) {
+  return strncmp(text, "*/", 2) == 0 || strncmp(text, "/*", 2) == 0 || strncmp(text, "??", 2) == 0;
+}
+
 /* One line of a comment, such that it neither ends the comment nor seems to start another. */
 static void comment_line(gen_text *out, const char *line, size_t bytes) {
-  for (size_t i = 0; i < bytes; i++) {
-    bool printable = (unsigned char)line[i] >= 0x20;
-    text_bytes(out, printable ? line + i : " ", 1);
-    bool last = i + 1 == bytes;
-    if (!last && ((line[i] == '*' && line[i + 1] == '/') || (line[i] == '/' && line[i + 1] == '*')))
+  for (size_t i = 0; i < bytes;) {
+    const unsigned char *at = (const unsigned char *)line + i;
+    size_t length = character_bytes(at, bytes - i);
+    if (length == 0)
+      text_string(out, "?");
+    else if (*at < 0x20 || *at == 0x7f || changes_direction(at, length))
       text_string(out, " ");
+    else
+      text_bytes(out, at, length);
+    if (i + 1 < bytes && has_meaning(line + i))
+      text_string(out, " ");
+    i += length > 0 ? length : 1;
   }
 }
 
@@ -140,4 +176,15 @@ void text_comment(gen_text *out, const char *indent, const char *comment) {
   }
   if (lines > 0)
     text_string(out, " */\n");
+}
+
+void text_clean_comment(gen_text *out, const char *comment) {
+  text_string(out, "");
+  while (*comment != '\0') {
+    size_t bytes = strcspn(comment, "\n");
+    comment_line(out, comment, bytes);
+    comment += bytes;
+    if (*comment != '\0')
+      text_bytes(out, comment++, 1);
+  }
 }

@@ -33,4 +33,8 @@ void text_literal(gen_text *out, const char *string);
  * when it is NULL or blank. */
 void text_comment(gen_text *out, const char *indent, const char *comment);
 
+/* Adds `comment` such that it can stand in a C comment whose lines begin with something else, and
+ * that compilers do not warn of it. */
+void text_clean_comment(gen_text *out, const char *comment);
+
 #endif

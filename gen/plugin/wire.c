@@ -84,3 +84,18 @@ bool wire_find(wire_bytes message, uint32_t number, ProtobufCWireType type, wire
     }
   return found;
 }
+
+bool wire_find_unknown(const ProtobufCMessage *message, uint32_t number, ProtobufCWireType type,
+                       wire_field *field) {
+  bool found = false;
+  for (unsigned i = 0; i < message->n_unknown_fields; i++) {
+    const ProtobufCMessageUnknownField *unknown = &message->unknown_fields[i];
+    wire_bytes value = {unknown->data, unknown->len};
+    wire_field next = {.number = number, .type = type};
+    if (unknown->tag == number && unknown->wire_type == type && take_value(&value, &next)) {
+      *field = next;
+      found = true;
+    }
+  }
+  return found;
+}

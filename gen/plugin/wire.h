@@ -36,4 +36,9 @@ bool wire_check(const ProtobufCMessageDescriptor *descriptor, wire_bytes message
 /* The last field of this number and type; false if there is none. */
 bool wire_find(wire_bytes message, uint32_t number, ProtobufCWireType type, wire_field *field);
 
+/* The last of the fields that protobuf-c did not know when it unpacked `message`, with this number
+ * and type; `whole` is not set. */
+bool wire_find_unknown(const ProtobufCMessage *message, uint32_t number, ProtobufCWireType type,
+                       wire_field *field);
+
 #endif

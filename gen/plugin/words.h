@@ -1,4 +1,4 @@
-/* Words that cannot name a struct's member in a header for C and C++. */
+/* Words that cannot name a struct's member, or a type, in a header for C and C++. */
 #ifndef LOCKSTEP_GEN_WORDS_H
 #define LOCKSTEP_GEN_WORDS_H
 
@@ -12,5 +12,11 @@ bool word_is_reserved(const char *word);
 /* True for those of them to which protobuf-c itself appends an underscore when a field is called
  * so. */
 bool word_is_renamed(const char *word);
+
+/* True for what common headers call something else, and would therefore not do as a type's name. */
+bool word_is_reserved_type(const char *word);
+
+/* True for what would not do as an enum's, whose tag has an underscore in front. */
+bool word_is_reserved_tag(const char *word);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "gen/plugin/adapt.h"
 #include "gen/plugin/plugin.h"
 #include "gen/plugin/pool.h"
 #include "gen/plugin/text.h"
@@ -26,7 +27,6 @@ static const char usage[] =
     "\n"
     "By hand: protoc-gen-grpc-c --version | --help\n";
 
-typedef Google__Protobuf__Compiler__CodeGeneratorRequest plugin_request;
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse plugin_response;
 typedef Google__Protobuf__Compiler__CodeGeneratorResponse__File plugin_file;
 
@@ -36,7 +36,9 @@ static bool write_response(const plugin_response *response) {
   if (packed == NULL)
     out_of_memory();
   google__protobuf__compiler__code_generator_response__pack(response, packed);
-  bool ok = fwrite(packed, 1, bytes, stdout) == bytes && fflush(stdout) == 0;
+  bool ok = fwrite(packed, 1, bytes, stdout) == bytes &&
+            fwrite(adapt_features, 1, sizeof adapt_features, stdout) == sizeof adapt_features &&
+            fflush(stdout) == 0;
   if (!ok)
     perror("protoc-gen-grpc-c: cannot write the response");
   free(packed);
@@ -68,10 +70,6 @@ static void generate(const gen_schema *schema, plugin_response *response) {
 
 static bool answer(const plugin_request *request, wire_bytes bytes) {
   plugin_response response = GOOGLE__PROTOBUF__COMPILER__CODE_GENERATOR_RESPONSE__INIT;
-  /* Declared so that protoc passes such files on: this plugin's error says where the field is. */
-  response.has_supported_features = true;
-  response.supported_features =
-      GOOGLE__PROTOBUF__COMPILER__CODE_GENERATOR_RESPONSE__FEATURE__FEATURE_PROTO3_OPTIONAL;
   gen_pool *pool = pool_new();
   gen_schema schema;
   if (schema_read(&schema, pool, request, bytes))

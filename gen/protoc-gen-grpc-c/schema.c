@@ -6,49 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gen/protoc-gen-grpc-c/naming.h"
+#include "gen/plugin/naming.h"
 
 /* Field numbers of descriptor.proto, protobuf-c.proto and plugin.proto that are read as bytes. */
 enum {
   REQUEST_PROTO_FILE = 15,
-  FILE_DEPENDENCY = 3,
   FILE_OPTIONS = 8,
   FILE_OPTIONS_PB_C_FILE = 1019,
   PB_C_FILE_NO_GENERATE = 1,
   PB_C_FILE_C_PACKAGE = 6
 };
 
-schema_path schema_path_to(schema_path path, int32_t field, size_t index) {
-  path.at[path.count++] = field;
-  path.at[path.count++] = (int32_t)index;
-  return path;
+const char *schema_place(const gen_schema *schema, const schema_file *file, const gen_path *path) {
+  return place_format(schema->pool, file->descriptor, path);
 }
 
-static const Google__Protobuf__SourceCodeInfo__Location *find_location(const schema_file *file,
-                                                                       const schema_path *path) {
-  const Google__Protobuf__SourceCodeInfo *source = file->descriptor->source_code_info;
-  if (source == NULL || path == NULL)
-    return NULL;
-  for (size_t i = 0; i < source->n_location; i++) {
-    const Google__Protobuf__SourceCodeInfo__Location *location = source->location[i];
-    if (location->n_path == path->count &&
-        memcmp(location->path, path->at, path->count * sizeof *path->at) == 0)
-      return location;
-  }
-  return NULL;
-}
-
-const char *schema_place(const gen_schema *schema, const schema_file *file,
-                         const schema_path *path) {
-  const Google__Protobuf__SourceCodeInfo__Location *location = find_location(file, path);
-  if (location == NULL || location->n_span < 2)
-    return file->name;
-  return pool_format(schema->pool, "%s:%lld:%lld", file->name, location->span[0] + 1LL,
-                     location->span[1] + 1LL);
-}
-
-const char *schema_comment(const schema_file *file, const schema_path *path) {
-  const Google__Protobuf__SourceCodeInfo__Location *location = find_location(file, path);
+const char *schema_comment(const schema_file *file, const gen_path *path) {
+  const Google__Protobuf__SourceCodeInfo__Location *location = place_find(file->descriptor, path);
   return location == NULL ? NULL : location->leading_comments;
 }
 
@@ -148,7 +122,7 @@ static bool read_dependencies(gen_schema *schema, schema_file *file) {
       file->dependencies[file->dependency_count++] = dependency;
       continue;
     }
-    schema_path path = schema_path_to((schema_path){0}, FILE_DEPENDENCY, i);
+    gen_path path = path_to((gen_path){0}, FILE_DEPENDENCY, i);
     ok = schema_fail(schema, schema_place(schema, file, &path),
                      "imports \"%s\", which is not in the request", descriptor->dependency[i]);
   }
@@ -170,9 +144,8 @@ static bool read_file(gen_schema *schema, schema_file *file,
   if (*file->package != '\0' && !name_is_full_name(file->package))
     return schema_fail(schema, file->name, "\"%s\" is no package name", file->package);
   if (descriptor->syntax != NULL && strcmp(descriptor->syntax, "proto2") != 0 &&
-      strcmp(descriptor->syntax, "proto3") != 0)
-    return schema_fail(schema, file->name,
-                       "its syntax is \"%s\"; protobuf-c supports proto2 and proto3",
+      strcmp(descriptor->syntax, "proto3") != 0 && strcmp(descriptor->syntax, "editions") != 0)
+    return schema_fail(schema, file->name, "its syntax is \"%s\", which is not supported",
                        descriptor->syntax);
   schema_claim_name(schema, pool_format(schema->pool, "%s_file", file->identifier),
                     pool_format(schema->pool, "file \"%s\"", file->name), file->name);
@@ -199,6 +172,21 @@ static bool read_files(gen_schema *schema,
   return ok;
 }
 
+/* Has the request adapted for protobuf-c as protoc-gen-c-messages has: what cannot be is an error
+ * here as well, and the names are what they will be. */
+static bool claim_messages(gen_schema *schema, wire_bytes bytes) {
+  gen_adapter adapter;
+  bool ok = adapt_request(&adapter, schema->pool, bytes);
+  if (adapter.errors.length > 0)
+    text_format(&schema->errors, "%s%s", schema->errors.length > 0 ? "\n" : "",
+                adapter.errors.data);
+  for (size_t i = 0; ok && i < schema->file_count; i++)
+    if (schema->files[i].has_messages_in_c)
+      ok &= schema_claim_messages(schema, &schema->files[i], adapter.request->proto_file[i]);
+  adapt_clear(&adapter);
+  return ok;
+}
+
 bool schema_read(gen_schema *schema, gen_pool *pool,
                  const Google__Protobuf__Compiler__CodeGeneratorRequest *request,
                  wire_bytes bytes) {
@@ -217,6 +205,7 @@ bool schema_read(gen_schema *schema, gen_pool *pool,
     if (find_file(schema, request->file_to_generate[i]) == NULL)
       ok = schema_fail(schema, request->file_to_generate[i],
                        "is to be generated, but is not in the request");
+  ok &= claim_messages(schema, bytes);
   for (size_t i = 0; i < schema->file_count; i++)
     if (schema->files[i].generate)
       ok &= read_dependencies(schema, &schema->files[i]) &&

@@ -6,18 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gen/plugin/adapt.h"
+#include "gen/plugin/place.h"
 #include "gen/plugin/pool.h"
 #include "gen/plugin/text.h"
 #include "gen/plugin/wire.h"
 #include "google/protobuf/compiler/plugin.pb-c.h"
 #include "google/protobuf/descriptor.pb-c.h"
-
-/* The way from a FileDescriptorProto to something in it, as SourceCodeInfo has it: field number,
- * index, field number, index … */
-typedef struct schema_path {
-  int32_t at[2 * WIRE_MAX_DEPTH + 8];
-  size_t count;
-} schema_path;
 
 typedef struct schema_file schema_file;
 
@@ -109,14 +104,11 @@ const schema_message *schema_find_message(const gen_schema *schema, const char *
 
 /* --- Parts of reading --- */
 
-schema_path schema_path_to(schema_path path, int32_t field, size_t index);
-
 /* "order/v1/order.proto:12:3", or the file alone when protoc did not say where. */
-const char *schema_place(const gen_schema *schema, const schema_file *file,
-                         const schema_path *path);
+const char *schema_place(const gen_schema *schema, const schema_file *file, const gen_path *path);
 
 /* The comment before what `path` leads to, or NULL. */
-const char *schema_comment(const schema_file *file, const schema_path *path);
+const char *schema_comment(const schema_file *file, const gen_path *path);
 
 /* Adds "place: message" to the errors. Returns false. */
 bool schema_fail(gen_schema *schema, const char *place, const char *format, ...)
@@ -124,6 +116,11 @@ bool schema_fail(gen_schema *schema, const char *place, const char *format, ...)
 
 /* Checks a file's names and fields, notes its symbols and messages (schema_types.c). */
 bool schema_read_types(gen_schema *schema, schema_file *file);
+
+/* Claims what protobuf-c defines for the messages and enums of a file, adapted (message_names.c).
+ */
+bool schema_claim_messages(gen_schema *schema, const schema_file *file,
+                           const file_descriptor *adapted);
 
 /* Reads the services of a file, once all messages are known (schema_services.c). */
 bool schema_read_services(gen_schema *schema, schema_file *file);

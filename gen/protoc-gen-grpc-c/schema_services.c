@@ -1,12 +1,9 @@
 /* Services and methods of a file: their messages, and their names in C. */
 #include <string.h>
 
+#include "gen/plugin/naming.h"
 #include "gen/plugin/words.h"
-#include "gen/protoc-gen-grpc-c/naming.h"
 #include "gen/protoc-gen-grpc-c/schema.h"
-
-/* Field numbers of descriptor.proto, for paths. */
-enum { FILE_SERVICE = 6, SERVICE_METHOD = 2 };
 
 /* What the output defines for a service and for a method of each kind: $ stands for the prefix or
  * the method's name in C. The emitters write exactly these. */
@@ -105,12 +102,23 @@ static const schema_message *find_message(gen_schema *schema, const char *place,
   return NULL;
 }
 
+/* Names in C that the runtime has for itself. */
+static bool check_prefix(gen_schema *schema, const char *name, const char *owner,
+                         const char *place) {
+  static const char runtime[] = "ls_rpc_";
+  if (strncmp(name, runtime, sizeof runtime - 1) != 0)
+    return true;
+  return schema_fail(schema, place, "%s needs the name %s in C; those with %s are the runtime's",
+                     owner, name, runtime);
+}
+
 static bool read_method(gen_schema *schema, const schema_file *file, const schema_service *service,
                         const Google__Protobuf__MethodDescriptorProto *descriptor,
-                        bool service_deprecated, const schema_path *path, schema_method *method) {
+                        bool service_deprecated, const gen_path *path, schema_method *method) {
   const Google__Protobuf__MethodOptions *options = descriptor->options;
   const char *place = schema_place(schema, file, path);
   const char *word = method_word(schema->pool, descriptor->name);
+  const char *c_name = pool_format(schema->pool, "%s_%s", service->prefix, word);
   *method = (schema_method){
       .name = descriptor->name,
       .path = pool_format(schema->pool, "/%s/%s", service->full_name, descriptor->name),
@@ -123,7 +131,7 @@ static bool read_method(gen_schema *schema, const schema_file *file, const schem
       .comment = schema_comment(file, path),
       .request = find_message(schema, place, descriptor->name, descriptor->input_type),
       .response = find_message(schema, place, descriptor->name, descriptor->output_type),
-      .c_name = pool_format(schema->pool, "%s_%s", service->prefix, word),
+      .c_name = word_is_reserved(c_name) ? pool_format(schema->pool, "%s_", c_name) : c_name,
       .member = word_is_reserved(word) ? pool_format(schema->pool, "%s_", word) : word,
   };
   const char *owner = pool_format(schema->pool, "method \"%s\"", method->name);
@@ -131,12 +139,13 @@ static bool read_method(gen_schema *schema, const schema_file *file, const schem
   schema_claim_name(schema,
                     pool_format(schema->pool, "%s_handlers.%s", service->prefix, method->member),
                     owner, place);
-  return method->request != NULL && method->response != NULL;
+  return method->request != NULL && method->response != NULL &&
+         check_prefix(schema, method->c_name, owner, place);
 }
 
 static bool read_service(gen_schema *schema, const schema_file *file,
                          const Google__Protobuf__ServiceDescriptorProto *descriptor,
-                         const schema_path *path, schema_service *service) {
+                         const gen_path *path, schema_service *service) {
   const char *dot = *file->package == '\0' ? "" : ".";
   service->full_name = pool_format(schema->pool, "%s%s%s", file->package, dot, descriptor->name);
   service->prefix = name_service(
@@ -151,7 +160,7 @@ static bool read_service(gen_schema *schema, const schema_file *file,
                     descriptor->options->deprecated;
   bool ok = true;
   for (size_t i = 0; i < descriptor->n_method; i++) {
-    schema_path method = schema_path_to(*path, SERVICE_METHOD, i);
+    gen_path method = path_to(*path, SERVICE_METHOD, i);
     ok &= read_method(schema, file, service, descriptor->method[i], deprecated, &method,
                       &service->methods[i]);
   }
@@ -164,7 +173,7 @@ bool schema_read_services(gen_schema *schema, schema_file *file) {
   file->services = pool_array(schema->pool, descriptor->n_service, sizeof *file->services);
   file->service_count = descriptor->n_service;
   for (size_t i = 0; i < descriptor->n_service; i++) {
-    schema_path path = schema_path_to((schema_path){0}, FILE_SERVICE, i);
+    gen_path path = path_to((gen_path){0}, FILE_SERVICE, i);
     ok &= read_service(schema, file, descriptor->service[i], &path, &file->services[i]);
   }
   return ok;

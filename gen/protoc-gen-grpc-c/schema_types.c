@@ -1,23 +1,8 @@
-/* Messages and enums of a file: their names, and whether protobuf-c can have them. */
+/* Messages and enums of a file, and all names that it defines. */
 #include <string.h>
 
-#include "gen/protoc-gen-grpc-c/naming.h"
+#include "gen/plugin/naming.h"
 #include "gen/protoc-gen-grpc-c/schema.h"
-
-/* Field numbers of descriptor.proto, for paths. */
-enum {
-  FILE_MESSAGE = 4,
-  FILE_ENUM = 5,
-  FILE_SERVICE = 6,
-  FILE_EXTENSION = 7,
-  MESSAGE_FIELD = 2,
-  MESSAGE_NESTED = 3,
-  MESSAGE_ENUM = 4,
-  MESSAGE_EXTENSION = 6,
-  MESSAGE_ONEOF = 8,
-  ENUM_VALUE = 2,
-  SERVICE_METHOD = 2
-};
 
 typedef struct types_reader {
   gen_schema *schema;
@@ -26,7 +11,7 @@ typedef struct types_reader {
   bool ok;
 } types_reader;
 
-static void fail(types_reader *reader, const schema_path *path, const char *message) {
+static void fail(types_reader *reader, const gen_path *path, const char *message) {
   reader->ok =
       schema_fail(reader->schema, schema_place(reader->schema, reader->file, path), "%s", message);
 }
@@ -34,7 +19,7 @@ static void fail(types_reader *reader, const schema_path *path, const char *mess
 /* Notes the full name of something in `scope` and returns it; NULL, after an error, if the name is
  * none. */
 static const char *add_symbol(types_reader *reader, const char *scope, const char *name,
-                              const schema_path *path) {
+                              const gen_path *path) {
   schema_file *file = reader->file;
   if (name == NULL || !name_is_identifier(name)) {
     fail(reader, path,
@@ -80,70 +65,53 @@ static void add_message(types_reader *reader, const char *full_name, bool nested
   };
 }
 
-static void read_field(types_reader *reader, const char *scope,
-                       const Google__Protobuf__FieldDescriptorProto *field,
-                       const schema_path *path) {
-  if (add_symbol(reader, scope, field->name, path) == NULL || !reader->file->generate)
-    return;
-  const char *unsupported = NULL;
-  if (field->has_type && field->type == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_GROUP)
-    unsupported = "is a group";
-  else if (field->proto3_optional)
-    unsupported = "uses proto3 optional";
-  if (unsupported != NULL)
-    fail(reader, path,
-         pool_format(reader->schema->pool, "field \"%s\" %s, which protobuf-c does not support",
-                     field->name, unsupported));
-}
-
 static void read_enum(types_reader *reader, const char *scope,
                       const Google__Protobuf__EnumDescriptorProto *enumeration,
-                      const schema_path *path) {
+                      const gen_path *path) {
   add_symbol(reader, scope, enumeration->name, path);
   for (size_t i = 0; i < enumeration->n_value; i++) { /* beside the enum, not in it, as in C++ */
-    schema_path value = schema_path_to(*path, ENUM_VALUE, i);
+    gen_path value = path_to(*path, ENUM_VALUE, i);
     add_symbol(reader, scope, enumeration->value[i]->name, &value);
   }
 }
 
 static void read_message(types_reader *reader, const char *scope,
-                         const Google__Protobuf__DescriptorProto *message,
-                         const schema_path *path) {
+                         const Google__Protobuf__DescriptorProto *message, const gen_path *path) {
   const char *full_name = add_symbol(reader, scope, message->name, path);
   if (full_name == NULL)
     return;
   add_message(reader, full_name, path->count > 2);
-  schema_path inner;
+  gen_path inner;
   for (size_t i = 0; i < message->n_field; i++) {
-    inner = schema_path_to(*path, MESSAGE_FIELD, i);
-    read_field(reader, full_name, message->field[i], &inner);
+    inner = path_to(*path, MESSAGE_FIELD, i);
+    add_symbol(reader, full_name, message->field[i]->name, &inner);
   }
   for (size_t i = 0; i < message->n_oneof_decl; i++) {
-    inner = schema_path_to(*path, MESSAGE_ONEOF, i);
+    inner = path_to(*path, MESSAGE_ONEOF, i);
     add_symbol(reader, full_name, message->oneof_decl[i]->name, &inner);
   }
   for (size_t i = 0; i < message->n_nested_type; i++) {
-    inner = schema_path_to(*path, MESSAGE_NESTED, i);
+    inner = path_to(*path, MESSAGE_NESTED, i);
     read_message(reader, full_name, message->nested_type[i], &inner);
   }
   for (size_t i = 0; i < message->n_enum_type; i++) {
-    inner = schema_path_to(*path, MESSAGE_ENUM, i);
+    inner = path_to(*path, MESSAGE_ENUM, i);
     read_enum(reader, full_name, message->enum_type[i], &inner);
   }
   for (size_t i = 0; i < message->n_extension; i++) {
-    inner = schema_path_to(*path, MESSAGE_EXTENSION, i);
-    read_field(reader, full_name, message->extension[i], &inner);
+    inner = path_to(*path, MESSAGE_EXTENSION, i);
+    add_symbol(reader, full_name, message->extension[i]->name, &inner);
   }
 }
 
 static void read_service_names(types_reader *reader,
                                const Google__Protobuf__ServiceDescriptorProto *service,
-                               const schema_path *path) {
+                               const gen_path *path) {
   const char *full_name = add_symbol(reader, reader->file->package, service->name, path);
   if (full_name == NULL)
     return;
   for (size_t i = 0; i < service->n_method; i++) {
-    schema_path method = schema_path_to(*path, SERVICE_METHOD, i);
+    gen_path method = path_to(*path, SERVICE_METHOD, i);
     add_symbol(reader, full_name, service->method[i]->name, &method);
   }
 }
@@ -151,22 +119,22 @@ static void read_service_names(types_reader *reader,
 bool schema_read_types(gen_schema *schema, schema_file *file) {
   types_reader reader = {.schema = schema, .file = file, .ok = true};
   const Google__Protobuf__FileDescriptorProto *descriptor = file->descriptor;
-  const schema_path root = {.count = 0};
-  schema_path path;
+  const gen_path root = {.count = 0};
+  gen_path path;
   for (size_t i = 0; i < descriptor->n_message_type; i++) {
-    path = schema_path_to(root, FILE_MESSAGE, i);
+    path = path_to(root, FILE_MESSAGE, i);
     read_message(&reader, file->package, descriptor->message_type[i], &path);
   }
   for (size_t i = 0; i < descriptor->n_enum_type; i++) {
-    path = schema_path_to(root, FILE_ENUM, i);
+    path = path_to(root, FILE_ENUM, i);
     read_enum(&reader, file->package, descriptor->enum_type[i], &path);
   }
   for (size_t i = 0; i < descriptor->n_extension; i++) {
-    path = schema_path_to(root, FILE_EXTENSION, i);
-    read_field(&reader, file->package, descriptor->extension[i], &path);
+    path = path_to(root, FILE_EXTENSION, i);
+    add_symbol(&reader, file->package, descriptor->extension[i]->name, &path);
   }
   for (size_t i = 0; i < descriptor->n_service; i++) {
-    path = schema_path_to(root, FILE_SERVICE, i);
+    path = path_to(root, FILE_SERVICE, i);
     read_service_names(&reader, descriptor->service[i], &path);
   }
   return reader.ok;

@@ -4,19 +4,37 @@ PROTO3 = 'syntax = "proto3";\npackage t;\nmessage M {}\n'
 
 # .proto files that are refused, each with the whole message.
 REFUSED = {
-    "proto3 optional": (
-        {"x.proto": 'syntax = "proto3";\nmessage M {\n  string b = 1;\n  optional int32 a = 2;\n}\n'},
-        'x.proto:4:3: field "a" uses proto3 optional, which protobuf-c does not support'),
-    "proto3 optional, nested": (
-        {"x.proto": 'syntax = "proto3";\nmessage M { message N { optional string a = 1; } }\n'},
-        'x.proto:2:25: field "a" uses proto3 optional, which protobuf-c does not support'),
     "group": (
         {"x.proto": 'syntax = "proto2";\nmessage M {\n  repeated group G = 1 {}\n}\n'},
         'x.proto:3:3: field "g" is a group, which protobuf-c does not support'),
     "several": (
-        {"x.proto": 'syntax = "proto3";\nmessage M {\n  optional int32 a = 1;\n  optional int32 b = 2;\n}\n'},
-        'x.proto:3:3: field "a" uses proto3 optional, which protobuf-c does not support\n'
-        'x.proto:4:3: field "b" uses proto3 optional, which protobuf-c does not support'),
+        {"x.proto": 'syntax = "proto2";\nmessage M {\n  optional group A = 1 {}\n  message N { optional group B = 1 {} }\n}\n'},
+        'x.proto:3:3: field "a" is a group, which protobuf-c does not support\n'
+        'x.proto:4:15: field "b" is a group, which protobuf-c does not support'),
+    "types that are one in C": (
+        {"x.proto": PROTO3 + "message FooBar {}\nmessage Foo_Bar {}\n"},
+        'x.proto:5:1: message "Foo_Bar" needs the name T__FooBar in C, which message "FooBar" (x.proto:4:1) has already'),
+    "an enum's value and a message's macro": (
+        {"x.proto": PROTO3 + "message Foo {}\nenum FOO { INIT = 0; }\n"},
+        'x.proto:5:1: enum "FOO" needs the name T__FOO__INIT in C, which message "Foo" (x.proto:4:1) has already\n'
+        'x.proto:5:1: enum "FOO" needs the name t__foo__descriptor in C, which message "Foo" (x.proto:4:1) has already'),
+    "a type that is a macro": (
+        {"x.proto": 'syntax = "proto3";\nmessage EOF {}\n'},
+        'x.proto:2:1: message "EOF" would be EOF in C, which is something else there; in a package, it would have that in '
+        "front"),
+    "an enum whose tag is a keyword": (
+        {"x.proto": 'syntax = "proto3";\nmessage Bool {}\nmessage M { enum bool { ZERO = 0; } }\nenum complex { NONE = 0; }\n'},
+        'x.proto:4:1: enum "complex" would be Complex in C, which is something else there; in a package, it would have that '
+        "in front"),
+    "a type without a name": (
+        {"x.proto": 'syntax = "proto3";\nenum _1 { ZERO = 0; }\n'},
+        'x.proto:2:1: enum "_1" would be "1" in C, which is no name'),
+    "a method called as the runtime's function": (
+        {"x.proto": 'syntax = "proto3";\npackage ls.rpc;\nmessage M {}\nservice Channel {\n  rpc New(M) returns (M);\n}\n'},
+        "x.proto:5:3: method \"New\" needs the name ls_rpc_channel_new in C; those with ls_rpc_ are the runtime's"),
+    "a default that is too long": (
+        {"x.proto": 'syntax = "proto2";\nmessage M {\n  optional string s = 1 [default = "' + 4096 * "x" + '"];\n}\n'},
+        'x.proto:3:3: the default value of field "s" is longer than 4095 bytes, which is too long for C'),
     "a method named as another's asynchronous function": (
         {"x.proto": PROTO3 + "service S {\n  rpc Get(M) returns (M);\n  rpc GetAsync(M) returns (M);\n}\n"},
         'x.proto:6:3: method "GetAsync" needs the name t_s_get_async in C, which method "Get" (x.proto:5:3) '
@@ -76,7 +94,10 @@ REQUESTS = {
         'x.proto: method "Get" uses message "", which is not in the request'),
     "editions": (
         'file_to_generate: "x.proto" proto_file { name: "x.proto" syntax: "editions" }',
-        'x.proto: its syntax is "editions"; protobuf-c supports proto2 and proto3'),
+        "x.proto: its edition is not 2023, the only one that is supported"),
+    "a syntax of the future": (
+        'file_to_generate: "x.proto" proto_file { name: "x.proto" syntax: "proto4" }',
+        'x.proto: its syntax is "proto4", which is not supported'),
     "a name that is none": (
         'file_to_generate: "x.proto" proto_file { name: "x.proto" message_type { name: "M*/" } }',
         'x.proto: "M*/" is no name'),

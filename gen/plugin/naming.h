@@ -20,6 +20,9 @@ char *name_type_prefix(gen_pool *pool, const char *full_name);
  * capital. */
 char *name_snake(gen_pool *pool, const char *name);
 
+char *name_lower(gen_pool *pool, const char *name);
+char *name_upper(gen_pool *pool, const char *name);
+
 /* "order.v1.OrderService" → "order_v1_order_service", what everything of a service starts with. */
 char *name_service(gen_pool *pool, const char *full_name);
 

@@ -1,5 +1,5 @@
 /* Names: letters are ASCII, whatever the locale. */
-#include "gen/protoc-gen-grpc-c/naming.h"
+#include "gen/plugin/naming.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +87,20 @@ char *name_type_prefix(gen_pool *pool, const char *full_name) {
 
 char *name_snake(gen_pool *pool, const char *name) {
   return join_parts(pool, name, snake_part, "_");
+}
+
+char *name_lower(gen_pool *pool, const char *name) {
+  char *lower = pool_copy(pool, name, strlen(name));
+  for (char *character = lower; *character != '\0'; character++)
+    *character = to_lower(*character);
+  return lower;
+}
+
+char *name_upper(gen_pool *pool, const char *name) {
+  char *upper = pool_copy(pool, name, strlen(name));
+  for (char *character = upper; *character != '\0'; character++)
+    *character = to_upper(*character);
+  return upper;
 }
 
 char *name_service(gen_pool *pool, const char *full_name) {
