@@ -1,18 +1,19 @@
-# lockstep_generate: from .proto files to a library of C.
+# lockstep_generate: from .proto files to a library of C. The tree and the installed package share this file.
 #
 #   lockstep_generate(TARGET name PROTO_ROOT dir [IMPORTS dir …] PROTOS path …
-#                     [LIBRARIES target …])
+#                     [LIBRARIES target …] [RUNTIME target])
 #
 # Adds the static library `name` with what protobuf-c and protoc-gen-grpc-c make of each proto: messages
 # (.pb-c.h) and services (.grpc-c.h). PROTOS are paths as imports spell them ("order/v1/order.proto");
-# each is looked for under PROTO_ROOT, then under each of IMPORTS, then beside protoc, where the
-# google/protobuf ones are. LIBRARIES are those that have the code of what the protos import, if they do
-# not themselves include it.
+# each is looked for under PROTO_ROOT, then under each of IMPORTS, then among lockstep's own (google/rpc,
+# grpc/health, grpc/reflection), then beside protoc, where the google/protobuf ones are. LIBRARIES are
+# those that have the code of what the protos import, if they do not themselves include it.
 #
-# What links the library finds its headers by the proto's path. A proto is generated again when it, a
-# proto that it imports, or the generator changes.
+# What links the library links RUNTIME, too, which is lockstep::rpc unless said otherwise (an installed
+# package has lockstep::rpc-static), and finds its headers by the proto's path. A proto is generated again
+# when it, a proto that it imports, or the generator changes.
 #
-# LOCKSTEP_PLUGIN_DIR has the plugins to use where their targets are not built.
+# LOCKSTEP_PLUGIN_DIR has the plugins to use where their targets are not built, or are for another machine.
 #
 # The target `name`_sources does the generating alone.
 
@@ -24,9 +25,17 @@ find_path(LOCKSTEP_PROTOC_INCLUDE_DIR google/protobuf/descriptor.proto
           HINTS "${_lockstep_protoc_prefix}/../include" DOC "Where protoc's own .proto files are"
           REQUIRED)
 
-# Where "runtime/rpc/…" is, which generated headers include.
-get_filename_component(_lockstep_root "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
+# Where "runtime/rpc/…" is, which generated headers include, and where lockstep's own protos are. Of an
+# installed package lockstep::rpc knows the one, and lockstepConfig.cmake has said the other.
+if(EXISTS "${CMAKE_CURRENT_LIST_DIR}/lockstepConfig.cmake")
+  set(_lockstep_root "")
+  set(_lockstep_proto_dir "${LOCKSTEP_PROTO_DIR}")
+else()
+  get_filename_component(_lockstep_root "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
+  set(_lockstep_proto_dir "${_lockstep_root}/proto")
+endif()
 set(LOCKSTEP_ROOT "${_lockstep_root}" CACHE INTERNAL "")
+set(LOCKSTEP_PROTO_DIR "${_lockstep_proto_dir}" CACHE INTERNAL "")
 
 # Sets `variable` to the directory, of those given, that has `proto`.
 function(_lockstep_find_proto variable proto)
@@ -40,7 +49,7 @@ function(_lockstep_find_proto variable proto)
 endfunction()
 
 function(lockstep_generate)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;PROTO_ROOT" "IMPORTS;PROTOS;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;PROTO_ROOT;RUNTIME" "IMPORTS;PROTOS;LIBRARIES")
   foreach(required IN ITEMS TARGET PROTO_ROOT PROTOS)
     if(NOT arg_${required})
       message(FATAL_ERROR "lockstep_generate: ${required} is missing")
@@ -48,6 +57,10 @@ function(lockstep_generate)
   endforeach()
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "lockstep_generate: what is ${arg_UNPARSED_ARGUMENTS}?")
+  endif()
+
+  if(NOT arg_RUNTIME)
+    set(arg_RUNTIME lockstep::rpc)
   endif()
 
   if(NOT LOCKSTEP_GENERATED_DIR) # called by a project that has this one as a part
@@ -59,6 +72,9 @@ function(lockstep_generate)
     if(TARGET ${plugin})
       list(APPEND plugin_options "--plugin=${plugin}=$<TARGET_FILE:${plugin}>")
       list(APPEND plugins ${plugin})
+    elseif(TARGET lockstep::${plugin} AND NOT LOCKSTEP_PLUGIN_DIR)
+      list(APPEND plugin_options "--plugin=${plugin}=$<TARGET_FILE:lockstep::${plugin}>")
+      list(APPEND plugins lockstep::${plugin})
     else()
       list(APPEND plugin_options "--plugin=${plugin}=${LOCKSTEP_PLUGIN_DIR}/${plugin}")
       list(APPEND plugins "${LOCKSTEP_PLUGIN_DIR}/${plugin}")
@@ -66,10 +82,11 @@ function(lockstep_generate)
   endforeach()
 
   set(roots)
-  foreach(root IN LISTS arg_PROTO_ROOT arg_IMPORTS LOCKSTEP_PROTOC_INCLUDE_DIR)
+  foreach(root IN LISTS arg_PROTO_ROOT arg_IMPORTS LOCKSTEP_PROTO_DIR LOCKSTEP_PROTOC_INCLUDE_DIR)
     get_filename_component(root "${root}" ABSOLUTE)
     list(APPEND roots "${root}")
   endforeach()
+  list(REMOVE_DUPLICATES roots)
   list(TRANSFORM roots PREPEND "-I" OUTPUT_VARIABLE import_options)
 
   file(MAKE_DIRECTORY "${LOCKSTEP_GENERATED_DIR}")
@@ -101,7 +118,9 @@ function(lockstep_generate)
   add_custom_target(${arg_TARGET}_sources DEPENDS ${outputs})
   add_library(${arg_TARGET} STATIC ${sources})
   add_dependencies(${arg_TARGET} ${arg_TARGET}_sources)
-  target_include_directories(${arg_TARGET} PUBLIC "${LOCKSTEP_ROOT}")
+  if(LOCKSTEP_ROOT)
+    target_include_directories(${arg_TARGET} PUBLIC "${LOCKSTEP_ROOT}")
+  endif()
   target_include_directories(${arg_TARGET} SYSTEM PUBLIC "${LOCKSTEP_GENERATED_DIR}")
-  target_link_libraries(${arg_TARGET} PUBLIC ${arg_LIBRARIES} lockstep_rpc PkgConfig::PROTOBUF_C)
+  target_link_libraries(${arg_TARGET} PUBLIC ${arg_LIBRARIES} ${arg_RUNTIME})
 endfunction()

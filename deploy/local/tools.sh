@@ -66,6 +66,9 @@ golang-go                 check go_tools_or_go
 default-jre-headless      check schemas_or_java
 maven                     check schemas_or_maven
 default-jdk-headless      command javac
+make                      command make
+abigail-tools             command abidiff
+mandoc                    command mandoc
 protobuf-compiler-grpc    command grpc_python_plugin
 openssl                   command openssl
 systemd                   command systemd-analyze

@@ -15,6 +15,10 @@
 
 #include "runtime/base/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum ls_log_level { LS_LOG_DEBUG, LS_LOG_INFO, LS_LOG_WARN, LS_LOG_ERROR } ls_log_level;
 
 typedef enum ls_log_format {
@@ -107,6 +111,7 @@ void ls_log(ls_log_level level, const char *trace_parent, const char *message,
 #define LS_ERROR_TRACE(trace_parent, ...)                                                          \
   LS_LOG_LINE(LS_LOG_ERROR, trace_parent, __VA_ARGS__, LS_LOG_END)
 
+#ifndef __cplusplus /* which has no _Atomic */
 /* What keeps a repeated error from flooding the log; zeros at first. Shared by any threads. */
 typedef struct ls_log_limit {
   _Atomic int64_t next_us;
@@ -119,5 +124,10 @@ bool ls_log_every(ls_log_limit *limit, int64_t interval_ms);
 /* How often ls_log_every said no since this was last asked, for a field of the line that is
  * written. */
 uint64_t ls_log_suppressed(ls_log_limit *limit);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
