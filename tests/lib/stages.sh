@@ -6,10 +6,50 @@
 # one test, passed or failed by its exit code; one that failed but told no failure counts one failure
 # too, so that a suite that did not even start is never green.
 
+#
+# Stages that compile and test nothing can be prepared: they run one after the other in the background, at the lowest
+# priority, while stages that mostly wait are in front. When their turn comes, what is left of them is waited for.
+
 PASSED=0 FAILED=0 SKIPPED=0
 FAILED_STAGES=()
 declare -A STAGE_RESULT=() # NAME -> passed, failed or skipped
 STAGE_GROUP=""
+PREPARING_GROUP=""
+
+# prepare NAME...: starts these stages in the background, in this order.
+prepare() {
+  (($# > 0)) || return 0
+  mkdir -p "$WORK/prepared"
+  local name
+  for name in "$@"; do
+    : >"$WORK/prepared/$name.wanted"
+  done
+  set -m
+  (
+    renice -n 19 -p "$BASHPID" >/dev/null 2>&1 || true
+    for name in "$@"; do
+      begin=$(now_ms) status=0
+      ("stage_${name//-/_}") >"$LOGS/$name.log" 2>&1 </dev/null || status=$?
+      printf '%s %s\n' "$status" "$(($(now_ms) - begin))" >"$WORK/prepared/$name.new"
+      mv "$WORK/prepared/$name.new" "$WORK/prepared/$name"
+    done
+  ) &
+  PREPARING_GROUP=$!
+  set +m
+}
+
+# prepared NAME: waits for a stage that is being prepared; status and milliseconds on stdout. It can end without
+# having got that far.
+prepared() {
+  while [[ ! -f $WORK/prepared/$1 ]]; do
+    kill -0 -- "-$PREPARING_GROUP" 2>/dev/null || [[ -f $WORK/prepared/$1 ]] || {
+      printf '1 0\n'
+      return 0
+    }
+    sleep 0.2
+  done
+  cat "$WORK/prepared/$1"
+}
 
 # count N-PASSED N-FAILED [N-SKIPPED]: called by stages.
 count() {
@@ -60,15 +100,20 @@ run_stage() {
 
   STAGE_COUNTS=$WORK/$name.counts
   : >"$STAGE_COUNTS"
-  begin=$(now_ms)
   [[ ! -t 1 ]] || printf '%-24s ...' "$name"
-  set -m # a process group of its own, which an interrupt can end as a whole
-  ("stage_${name//-/_}") >"$LOGS/$name.log" 2>&1 </dev/null &
-  STAGE_GROUP=$!
-  set +m
-  wait "$STAGE_GROUP" || status=$?
-  STAGE_GROUP=""
-  elapsed=$(stage_seconds "$(($(now_ms) - begin))")
+  if [[ -f $WORK/prepared/$name.wanted ]]; then
+    read -r status elapsed < <(prepared "$name")
+  else
+    begin=$(now_ms)
+    set -m # a process group of its own, which an interrupt can end as a whole
+    ("stage_${name//-/_}") >"$LOGS/$name.log" 2>&1 </dev/null &
+    STAGE_GROUP=$!
+    set +m
+    wait "$STAGE_GROUP" || status=$?
+    STAGE_GROUP=""
+    elapsed=$(($(now_ms) - begin))
+  fi
+  elapsed=$(stage_seconds "$elapsed")
 
   read -r passed failed skipped < <(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$STAGE_COUNTS")
   if ((status != 0 && failed == 0)); then
@@ -93,14 +138,21 @@ run_stage() {
   fi
 }
 
-# end_stage: ends the stage that runs, if one does; pytest and ctest take SIGINT as a reason to clean up.
+# end_stage: ends the stage that runs and those that are being prepared; pytest and ctest take SIGINT as a reason to
+# clean up.
 end_stage() {
-  [[ -n $STAGE_GROUP ]] || return 0
-  kill -INT -- "-$STAGE_GROUP" 2>/dev/null || true
-  wait_until 20 stage_group_gone || kill -KILL -- "-$STAGE_GROUP" 2>/dev/null || true
-  STAGE_GROUP=""
+  end_group "$STAGE_GROUP"
+  end_group "$PREPARING_GROUP"
+  STAGE_GROUP="" PREPARING_GROUP=""
 }
 
-stage_group_gone() {
-  ! kill -0 -- "-$STAGE_GROUP" 2>/dev/null
+# end_group GROUP
+end_group() {
+  [[ -n $1 ]] || return 0
+  kill -INT -- "-$1" 2>/dev/null || true
+  wait_until 20 group_gone "$1" || kill -KILL -- "-$1" 2>/dev/null || true
+}
+
+group_gone() {
+  ! kill -0 -- "-$1" 2>/dev/null
 }
