@@ -3,7 +3,8 @@
  * What protobuf-c writes for a service does not compile when a method has a keyword's name, and
  * nobody needs it beside protoc-gen-grpc-c's. So this plugin takes the services out of the request,
  * adapts the rest to what protobuf-c can do (gen/plugin/adapt.h), and runs protoc-gen-c on it.
- * Errors and exit status are protoc-gen-c's own, and so is the answer, but for default values. */
+ * Errors and exit status are protoc-gen-c's own, but for what is refused; so is the answer, but for
+ * default values and the first bytes of oneofs. */
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>

@@ -67,16 +67,20 @@ static void echo(ls_rpc_call *call, const Note *request, void *user_data) {
   ECHO(echo_reply)(call, request);
 }
 
+static void give_in(ls_rpc_call *call, void *arg) {
+  (void)arg;
+  ls_rpc_call_finish(call, NULL);
+}
+
 static void chat_start(ls_rpc_call *call, void *user_data) {
   (void)user_data;
+  ls_rpc_call_on_cancel(call, give_in, NULL);
   ls_rpc_call_read_next(call);
 }
 
 static void chat_message(ls_rpc_call *call, const Note *message, void *user_data) {
   (void)user_data;
-  if (ECHO(chat_send)(call, message) == LS_RPC_CLOSED)
-    ls_rpc_call_finish(call, NULL);
-  else
+  if (ECHO(chat_send)(call, message) != LS_RPC_CLOSED) /* or the cancellation comes */
     ls_rpc_call_read_next(call);
 }
 
@@ -158,8 +162,10 @@ static void run(one_call call, long failing) {
   atomic_store(&countdown, failing);
   ls_error error;
   ls_error_clear(&error);
-  /* One request posted ahead: a slot that got lost is missed at once. */
-  const ls_rpc_server_options options = {.posted_requests = 1};
+  /* One request posted ahead: a slot that got lost is missed at once. TLS is off, but its settings
+   * are kept. */
+  const ls_rpc_server_options options = {
+      .threads = 2, .posted_requests = 1, .tls = {.certificate_file = "a", .key_file = "b"}};
   ls_rpc_server *server = ls_rpc_server_new(&options, &error);
   int port = 0;
   ls_rpc_channel *channel = NULL;

@@ -99,6 +99,27 @@ bool ls_rpc_call_post(ls_rpc_poller *poller, const ls_rpc_method_entry *entry) {
   return false;
 }
 
+/* Posts one more request for an entry, or remembers that it is owed. */
+static void post_next(ls_rpc_poller *poller, const ls_rpc_method_entry *entry) {
+  if (ls_rpc_call_post(poller, entry))
+    return;
+  const ls_rpc_server *server = poller->server;
+  poller->owed[entry != NULL ? (size_t)(entry - server->entries) : server->entry_count]++;
+  poller->owed_count++;
+}
+
+static void post_owed(ls_rpc_poller *poller) {
+  const ls_rpc_server *server = poller->server;
+  for (size_t i = 0; poller->owed_count > 0 && i <= server->entry_count; i++) {
+    while (poller->owed[i] > 0) {
+      if (!ls_rpc_call_post(poller, i < server->entry_count ? &server->entries[i] : NULL))
+        return;
+      poller->owed[i]--;
+      poller->owed_count--;
+    }
+  }
+}
+
 void ls_rpc_call_free_pool(ls_rpc_poller *poller) {
   while (poller->free_calls != NULL) {
     ls_rpc_call *call = poller->free_calls;
@@ -148,7 +169,7 @@ static void recycle(ls_rpc_call *call) {
   call->handler_ended = call->end_posted = call->end_done = call->close_posted = false;
   call->cancelled = call->cancel_told = call->aborted = call->broken = false;
   call->initial_sent = call->reading = call->half_closed = false;
-  call->compresses = call->owes_slot = false;
+  call->compresses = false;
   memset(&call->queue, 0, sizeof call->queue);
   call->on_cancel = call->on_writable = call->on_done = NULL;
   call->state = NULL;
@@ -180,12 +201,9 @@ static void release_when_over(ls_rpc_call *call) {
   if (call->on_done != NULL)
     call->on_done(call, call->done_arg);
   ls_rpc_poller *poller = call->poller;
-  const ls_rpc_method_entry *entry = call->entry;
-  bool owes_slot = call->owes_slot;
   atomic_fetch_sub(&poller->server->active_calls, 1);
   recycle(call);
-  if (owes_slot) /* needs no memory: there is a struct to use again now */
-    ls_rpc_call_post(poller, entry);
+  post_owed(poller); /* for one at least there is a struct to use again now */
   count_live(poller->server, -1);
 }
 
@@ -412,15 +430,21 @@ static void on_sent(ls_rpc_tag *tag, bool ok) {
   release_when_over(call);
 }
 
+/* The handler is told by the cancellation, which the core brings to the poller's thread. */
+static void abort_sending(ls_rpc_call *call, const ls_error *error) {
+  abort_call(call, error);
+  grpc_call_cancel_with_status(call->core, (grpc_status_code)error->code, error->message, NULL);
+}
+
 ls_rpc_send_result ls_rpc_call_send(ls_rpc_call *call, const ProtobufCMessage *message) {
   size_t bytes = 0;
   ls_rpc_status status = LS_RPC_STATUS_INIT;
   grpc_byte_buffer *buffer = pack_response(call, message, &bytes, &status);
+  ls_error error;
   if (buffer == NULL) {
-    ls_error error;
     ls_error_set(&error, status.code, false, "", "%s", ls_rpc_status_message(&status));
     ls_rpc_status_clear(&status);
-    abort_call(call, &error);
+    abort_sending(call, &error);
     return LS_RPC_CLOSED;
   }
   pthread_mutex_lock(&call->lock);
@@ -437,9 +461,8 @@ ls_rpc_send_result ls_rpc_call_send(ls_rpc_call *call, const ProtobufCMessage *m
   if (buffer != NULL)
     grpc_byte_buffer_destroy(buffer);
   if (is_short) {
-    ls_error error;
     ls_error_set(&error, LS_RESOURCE_EXHAUSTED, true, "", "out of memory");
-    abort_call(call, &error);
+    abort_sending(call, &error);
   }
   return result;
 }
@@ -561,7 +584,8 @@ static void on_requested(ls_rpc_tag *tag, bool ok) {
     return;
   }
   atomic_fetch_add(&poller->server->active_calls, 1);
-  call->owes_slot = !ls_rpc_call_post(poller, entry);
+  post_owed(poller);
+  post_next(poller, entry);
   call->started_us = ls_clock_monotonic_us();
   if (entry == NULL)
     call->deadline = call->details.deadline;

@@ -31,8 +31,8 @@ typedef enum ls_rpc_send_result {
   LS_RPC_SENT,        /* taken; there is room for more */
   LS_RPC_SENT_FULL,   /* taken; the call's buffer is now full: wait for writable */
   LS_RPC_WOULD_BLOCK, /* not taken: the buffer is full; writable will be called */
-  LS_RPC_CLOSED       /* not taken: the call is over, cancelled, or there was no memory for the
-                         message, which ends the call with RESOURCE_EXHAUSTED */
+  LS_RPC_CLOSED       /* not taken: the call is over or cancelled, be it because the message is too
+                         large or found no memory (RESOURCE_EXHAUSTED at the client) */
 } ls_rpc_send_result;
 
 typedef void (*ls_rpc_call_callback)(ls_rpc_call *call, void *arg);

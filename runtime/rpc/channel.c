@@ -152,6 +152,12 @@ void ls_rpc_channel_destroy(ls_rpc_channel *channel) {
   free(channel);
 }
 
+static void forget(ls_rpc_received *received) {
+  ls_rpc_metadata_clear(&received->initial);
+  ls_rpc_metadata_clear(&received->trailing);
+  received->compressed = false;
+}
+
 /* What is sent before the first message. */
 static bool collect_metadata(ls_rpc_client_call *call, const ls_rpc_call_options *options,
                              ls_error *error) {
@@ -181,6 +187,8 @@ void ls_rpc_client_call_start(ls_rpc_client_call *call, ls_rpc_channel *channel,
                                grpc_slice_from_static_string(method->path), NULL, deadline, NULL);
   call->message = grpc_empty_slice();
   call->received = options->received;
+  if (call->received != NULL)
+    forget(call->received);
   grpc_metadata_array_init(&call->initial);
   grpc_metadata_array_init(&call->trailing);
   ls_error error;
@@ -223,8 +231,6 @@ void ls_rpc_client_call_receive_status(ls_rpc_client_call *call, grpc_op *op) {
 void ls_rpc_client_call_status(ls_rpc_client_call *call, ls_rpc_status *status) {
   ls_rpc_status_receive(status, call->code, call->message, &call->trailing);
   if (call->received != NULL) {
-    ls_rpc_metadata_clear(&call->received->initial);
-    ls_rpc_metadata_clear(&call->received->trailing);
     ls_rpc_metadata_copy(&call->received->initial, &call->initial);
     ls_rpc_metadata_copy(&call->received->trailing, &call->trailing);
   }
@@ -237,8 +243,7 @@ ls_rpc_received *ls_rpc_received_new(void) {
 void ls_rpc_received_destroy(ls_rpc_received *received) {
   if (received == NULL)
     return;
-  ls_rpc_metadata_clear(&received->initial);
-  ls_rpc_metadata_clear(&received->trailing);
+  forget(received);
   free(received);
 }
 

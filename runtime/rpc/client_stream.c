@@ -118,7 +118,7 @@ static void on_ended(ls_rpc_tag *tag, bool ok) {
 
 /* Ends the call with a status of the runtime's own, which it takes. Locked. */
 static void give_up(ls_rpc_stream *stream, ls_rpc_status *status) {
-  if (stream->verdict.code == LS_OK && !stream->ended_by_status)
+  if (stream->verdict.code == LS_OK)
     stream->verdict = *status;
   else
     ls_rpc_status_clear(status);
@@ -328,7 +328,10 @@ void ls_rpc_stream_compress(ls_rpc_stream *stream, bool compress) {
 void ls_rpc_stream_cancel(ls_rpc_stream *stream) {
   if (stream == NULL)
     return;
-  grpc_call_cancel(stream->call.core, NULL);
+  pthread_mutex_lock(&stream->lock);
+  if (!stream->ended_by_status) /* after that the core's call may be gone */
+    grpc_call_cancel(stream->call.core, NULL);
+  pthread_mutex_unlock(&stream->lock);
 }
 
 /* --- Blocking --- */
@@ -383,7 +386,7 @@ bool ls_rpc_stream_finish(ls_rpc_stream *stream, ls_rpc_status *status) {
   /* After the last message the status is on its way; before it nobody wants the rest. The core's
    * call is there as long as its status has not come. */
   if (!stream->end_of_messages && !stream->ended_by_status)
-    ls_rpc_stream_cancel(stream);
+    grpc_call_cancel(stream->call.core, NULL);
   while (!stream->over)
     ls_condition_wait_until(&stream->changed, &stream->lock, -1);
   pthread_mutex_unlock(&stream->lock);

@@ -78,7 +78,7 @@ typedef struct ls_rpc_send_queue {
   bool compressed; /* what is pushed is to be compressed, if the call has a compression */
 } ls_rpc_send_queue;
 
-/* Takes the buffer unless it answers LS_RPC_WOULD_BLOCK; LS_RPC_CLOSED when out of memory. */
+/* Takes the buffer if it answers LS_RPC_SENT or LS_RPC_SENT_FULL; LS_RPC_CLOSED: out of memory. */
 ls_rpc_send_result ls_rpc_send_queue_push(ls_rpc_send_queue *queue, grpc_byte_buffer *buffer,
                                           size_t bytes);
 /* Fills `op` with the sending of the next buffer, now the caller's, marked as being sent; NULL if

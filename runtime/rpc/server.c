@@ -124,7 +124,11 @@ ls_rpc_server *ls_rpc_server_new(const ls_rpc_server_options *options, ls_error 
   pthread_sigmask(SIG_SETMASK, &signals, NULL);
 
   server->pollers = calloc(server->options.threads, sizeof *server->pollers);
-  if (server->pollers == NULL || !kept) {
+  if (!kept) {
+    free(server->pollers);
+    server->pollers = NULL;
+  }
+  if (server->pollers == NULL) {
     ls_rpc_server_destroy(server);
     ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, "", "out of memory");
     return NULL;
@@ -211,6 +215,9 @@ bool ls_rpc_server_start(ls_rpc_server *server, ls_error *error) {
   server->started = true;
   for (unsigned i = 0; i < server->options.threads; i++) {
     ls_rpc_poller *poller = &server->pollers[i];
+    poller->owed = calloc(server->entry_count + 1, sizeof *poller->owed);
+    if (poller->owed == NULL)
+      return ls_error_set(error, LS_RESOURCE_EXHAUSTED, false, "", "out of memory");
     for (size_t m = 0; m < server->entry_count; m++)
       for (unsigned n = 0; n < server->options.posted_requests; n++)
         if (!ls_rpc_call_post(poller, &server->entries[m]))
@@ -321,6 +328,11 @@ bool ls_rpc_server_shutdown(ls_rpc_server *server, int64_t grace_ms) {
   disconnect(server);
   LS_RPC_RELEASE(&server->shutdown_tag);
   grpc_server_shutdown_and_notify(server->core, server->pollers[0].queue, &server->shutdown_tag);
+  /* Where a thread could not be started, its queue is emptied here. */
+  for (unsigned i = server->started_pollers; i < server->options.threads; i++) {
+    grpc_completion_queue_shutdown(server->pollers[i].queue);
+    ls_rpc_poll(server->pollers[i].queue);
+  }
   if (server->started_pollers > 0) {
     /* Clients that do not close their connection are not waited for. */
     if (!wait_until_idle(server, ls_deadline_us(CLOSE_MS)))
@@ -329,13 +341,10 @@ bool ls_rpc_server_shutdown(ls_rpc_server *server, int64_t grace_ms) {
       LS_WARN("still waiting for handlers to end their calls",
               LS_UINT("active_calls", ls_rpc_server_active_calls(server)));
   }
-  for (unsigned i = 0; i < server->options.threads; i++)
+  for (unsigned i = 0; i < server->started_pollers; i++)
     grpc_completion_queue_shutdown(server->pollers[i].queue);
   for (unsigned i = 0; i < server->started_pollers; i++)
     pthread_join(server->pollers[i].thread, NULL);
-  /* Where a thread could not be started, its queue is emptied here. */
-  for (unsigned i = server->started_pollers; i < server->options.threads; i++)
-    ls_rpc_poll(server->pollers[i].queue);
   return graceful;
 }
 
@@ -362,6 +371,7 @@ void ls_rpc_server_destroy(ls_rpc_server *server) {
   for (unsigned i = 0; server->pollers != NULL && i < server->options.threads; i++) {
     grpc_completion_queue_destroy(server->pollers[i].queue);
     ls_rpc_call_free_pool(&server->pollers[i]);
+    free(server->pollers[i].owed);
   }
   grpc_shutdown();
   pthread_cond_destroy(&server->changed);

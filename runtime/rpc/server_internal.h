@@ -18,13 +18,17 @@ typedef struct ls_rpc_method_entry {
 } ls_rpc_method_entry;
 
 /* One polling thread, its queue, and the calls it can use again. Only its thread touches
- * `free_calls`. */
+ * what is after `thread`. */
 typedef struct ls_rpc_poller {
   ls_rpc_server *server;
   grpc_completion_queue *queue;
   pthread_t thread;
   ls_rpc_call *free_calls;
   unsigned free_count;
+  /* Requests that could not be posted for lack of memory: of each entry, and, last, of unknown
+   * methods. */
+  unsigned *owed;
+  unsigned owed_count;
 } ls_rpc_poller;
 
 struct ls_rpc_server {
@@ -81,7 +85,6 @@ struct ls_rpc_call {
   bool broken;  /* a send failed */
   bool initial_sent;
   bool compresses; /* the initial metadata names a compression */
-  bool owes_slot;  /* there was no memory to post another one when this was requested */
   bool reading, half_closed;
   ls_rpc_send_queue queue;
   grpc_byte_buffer *reply;

@@ -236,6 +236,7 @@ static void half_close_and_end_come_in_every_order(void **state) {
         course_step(&c, server[of_server++]);
     assert_false(note_read(&c));
     assert_int_equal(c.read, 2);
+    ls_rpc_stream_cancel(c.stream); /* too late, and without effect */
     ls_rpc_status status = LS_RPC_STATUS_INIT;
     if (!ls_rpc_stream_finish(c.stream, &status))
       fail_msg("order %x: %s", mask, ls_rpc_status_message(&status));
@@ -320,6 +321,29 @@ static void broken_off_at_every_step(void **state) {
       }
     }
   }
+}
+
+static void what_cannot_be_sent_ends_the_call(void **state) {
+  (void)state;
+  script *s = script_start();
+  course c;
+  course_open(&c, s, LS_RPC_SERVER_STREAMING, NULL, false);
+  await(s, &s->started, 1);
+  Note note = NOTE_INIT;
+  note.body.len = 17 << 20; /* more than a server sends */
+  note.body.data = calloc(1, note.body.len);
+  assert_int_equal(ls_rpc_call_send(s->call, &note.base), LS_RPC_CLOSED);
+  free(note.body.data);
+  await(s, &s->cancelled, 1);
+  ls_rpc_call_finish(s->call, NULL);
+  assert_false(note_read(&c));
+  ls_rpc_status status = LS_RPC_STATUS_INIT;
+  assert_false(ls_rpc_stream_finish(c.stream, &status));
+  assert_int_equal(status.code, LS_RESOURCE_EXHAUSTED);
+  assert_non_null(strstr(ls_rpc_status_message(&status), "larger than"));
+  ls_rpc_status_clear(&status);
+  await(s, &s->done, 1);
+  script_stop(s);
 }
 
 /* --- A reader that stops --- */
@@ -574,6 +598,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(half_close_and_end_come_in_every_order),
       cmocka_unit_test(broken_off_at_every_step),
+      cmocka_unit_test(what_cannot_be_sent_ends_the_call),
       cmocka_unit_test(readers_that_stop_lose_nothing),
       cmocka_unit_test(ten_thousand_streams_at_once),
   };
