@@ -66,9 +66,11 @@ golang-go                 check go_tools_or_go
 default-jre-headless      check schemas_or_java
 maven                     check schemas_or_maven
 default-jdk-headless      command javac
+libgrpc++-dev             library grpc++
 make                      command make
 abigail-tools             command abidiff
 mandoc                    command mandoc
+man-db                    command man
 protobuf-compiler-grpc    command grpc_python_plugin
 openssl                   command openssl
 systemd                   command systemd-analyze

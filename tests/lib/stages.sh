@@ -26,6 +26,7 @@ prepare() {
   done
   set -m
   (
+    trap 'exit 130' INT
     renice -n 19 -p "$BASHPID" >/dev/null 2>&1 || true
     for name in "$@"; do
       begin=$(now_ms) status=0
