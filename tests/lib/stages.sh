@@ -5,10 +5,9 @@
 # its output in $LOGS/NAME.log, and tells its tests with count_*. One that told nothing counts as
 # one test, passed or failed by its exit code; one that failed but told no failure counts one failure
 # too, so that a suite that did not even start is never green.
-
 #
-# Stages that compile and test nothing can be prepared: they run one after the other in the background, at the lowest
-# priority, while stages that mostly wait are in front. When their turn comes, what is left of them is waited for.
+# Stages can be prepared: they run one after the other in the background, builds and checks at the lowest priority,
+# while stages that mostly wait are in front. When their turn comes, what is left of them is waited for.
 
 PASSED=0 FAILED=0 SKIPPED=0
 FAILED_STAGES=()
@@ -23,14 +22,19 @@ prepare() {
   local name
   for name in "$@"; do
     : >"$WORK/prepared/$name.wanted"
+    : >"$WORK/$name.counts"
   done
   set -m
   (
     trap 'exit 130' INT
-    renice -n 19 -p "$BASHPID" >/dev/null 2>&1 || true
     for name in "$@"; do
+      # shellcheck disable=SC2030 # for this stage alone
+      STAGE_COUNTS=$WORK/$name.counts
       begin=$(now_ms) status=0
-      ("stage_${name//-/_}") >"$LOGS/$name.log" 2>&1 </dev/null || status=$?
+      (
+        [[ $name != build-* && $name != check-* ]] || renice -n 19 -p "$BASHPID" >/dev/null
+        "stage_${name//-/_}"
+      ) >"$LOGS/$name.log" 2>&1 </dev/null || status=$?
       printf '%s %s\n' "$status" "$(($(now_ms) - begin))" >"$WORK/prepared/$name.new"
       mv "$WORK/prepared/$name.new" "$WORK/prepared/$name"
     done
@@ -54,6 +58,7 @@ prepared() {
 
 # count N-PASSED N-FAILED [N-SKIPPED]: called by stages.
 count() {
+  # shellcheck disable=SC2031
   printf '%s %s %s\n' "$1" "$2" "${3:-0}" >>"$STAGE_COUNTS"
 }
 
@@ -100,11 +105,11 @@ run_stage() {
   done
 
   STAGE_COUNTS=$WORK/$name.counts
-  : >"$STAGE_COUNTS"
   [[ ! -t 1 ]] || printf '%-24s ...' "$name"
   if [[ -f $WORK/prepared/$name.wanted ]]; then
     read -r status elapsed < <(prepared "$name")
   else
+    : >"$STAGE_COUNTS"
     begin=$(now_ms)
     set -m # a process group of its own, which an interrupt can end as a whole
     ("stage_${name//-/_}") >"$LOGS/$name.log" 2>&1 </dev/null &
