@@ -193,6 +193,20 @@ go_command() {
   command -v go || { [[ -x /usr/local/go/bin/go ]] && printf '/usr/local/go/bin/go'; }
 }
 
+# go_missing MODULE: why the Go module in this folder cannot be built by the Go at hand (none is downloaded); nothing if
+# it can.
+go_missing() {
+  local go wanted found
+  go=$(go_command) || {
+    printf 'no Go'
+    return 0
+  }
+  wanted=$(awk '$1 == "go" { print $2 }' "$1/go.mod")
+  found=$(GOTOOLCHAIN=local GOWORK=off "$go" env GOVERSION)
+  [[ $(printf '%s\n' "$wanted" "${found#go}" | sort --version-sort | head -n 1) == "$wanted" ]] ||
+    printf '%s is older than Go %s' "$found" "$wanted"
+}
+
 go_tools_or_go() {
   { grpcurl_ready && toxiproxy_ready && kubeconform_ready && kube_score_ready && kustomize_ready && schemas_ready &&
     compose_config_ready; } || go_command
